@@ -1,0 +1,1 @@
+"""Who decides: one room per concern, and the three loops in which rooms live."""

@@ -1,0 +1,1 @@
+"""Who asks: HTTP, live pages and the command line. The only package that serves HTTP."""

@@ -1,0 +1,1 @@
+"""One module per noun: parse, send the command, reply."""

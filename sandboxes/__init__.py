@@ -1,0 +1,1 @@
+"""Where strange code runs: isolation and workspaces. Knows no actor."""

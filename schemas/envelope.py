@@ -1,0 +1,142 @@
+"""The envelope: what every command, event and commit has in common.
+
+A message class is its own fields and nothing more; identity, time, author and cause belong to the
+envelope, so no event repeats them. One decision is one `Commit`: the events that one command
+caused, stored as one message of the log (ADR 0002).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, StringConstraints
+
+Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
+"""One subject token: an entity, a command, a commit."""
+
+Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,100}(\.[A-Za-z0-9_-]{1,100})?$")]
+"""One aggregate within its noun: one token, or two joined by a dot (`<channel>.<message>`)."""
+
+SYSTEM: Id = "system"
+"""The author of what the node does by itself."""
+
+
+class Message(BaseModel):
+    """Base of everything that is said: frozen, and closed against unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Command(Message):
+    """A wish. Its `kind` is an imperative (`post_message`)."""
+
+    kind: str
+
+
+class Event(Message):
+    """A fact. Its `kind` is a past participle (`message_posted`)."""
+
+    kind: str
+
+
+class Request(Message):
+    """A command on its way: who wishes what of which aggregate, and why.
+
+    `id` is the identity of the wish: the same id twice has one effect and the same answer.
+    `fingerprint` tells two wishes under one id apart; `expected` is the position that the author
+    saw last (`If-Match`), or None when it does not matter.
+    """
+
+    id: Id
+    noun: Id
+    key: Key
+    author: Id
+    correlation: Id
+    fingerprint: str = ""
+    expected: int | None = None
+    traceparent: str = ""
+    command: dict[str, Any]
+
+
+class Header(Message):
+    """The signed part of a commit.
+
+    `clock` is a hybrid logical clock reading (16 hex digits: 12 of milliseconds since 1970, 4 of
+    counter) whose order is the order of last-writer-wins registers, ties broken by `origin`.
+    `digest` is the BLAKE2b-256 of the exact bytes of the events, in hex, so that events can be
+    detached and still be proven. `cause` is the id of the command, `correlation` that of the chain.
+    """
+
+    v: int = 1
+    id: Id
+    noun: Id
+    key: Key
+    author: Id
+    origin: Id
+    clock: str
+    cause: Id
+    correlation: Id
+    fingerprint: str = ""
+    traceparent: str = ""
+    digest: str = ""
+
+    @property
+    def stamp(self) -> tuple[str, str]:
+        """Order of last-writer-wins: the greater stamp wins, whatever the order of arrival."""
+        return (self.clock, self.origin)
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One decision in the log: `seq` is its position there (from 1), 0 while it is not stored."""
+
+    header: Header
+    events: tuple[Event, ...]
+    seq: int = 0
+
+
+class Fact(Message):
+    """An event as it is written: `{"kind": …, "data": {…}}`, with `v` once its shape has changed."""
+
+    kind: str
+    v: int = 1
+    data: dict[str, Any] = {}
+
+
+class Answer(Message):
+    """What came of a command: the position and time of its commit and the facts in it.
+
+    A command that found everything as wished causes no commit; `facts` is then empty and `seq` is
+    the position of the aggregate. `replayed` tells that an earlier delivery did the work.
+    """
+
+    seq: int
+    clock: str = ""
+    author: Id = SYSTEM
+    facts: tuple[Fact, ...] = ()
+    replayed: bool = False
+    refused: Refusal | None = None
+
+
+class Refusal(Message):
+    """Why a command may not be, as it travels: the wire form of `Refused`."""
+
+    code: str
+    message: str
+    detail: dict[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class Refused(Exception):
+    """An answer, not a fault: the command may not be. `code` is stable, `message` says what to do."""
+
+    code: str
+    message: str
+    detail: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
+
+
+Answer.model_rebuild()

@@ -1,0 +1,119 @@
+"""Messages of channels. Each is an aggregate of its own (`<channel>.<message>`), so that posting
+contends on nothing; a thread is the messages that share a root.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints
+
+from schemas.envelope import Command, Event, Id, Message
+
+MessageType = Literal["text", "system", "file", "image", "link", "thread_reply"]
+Content = Annotated[str, StringConstraints(max_length=50_000)]
+Reaction = Literal["like", "love", "laugh", "wow", "sad", "angry", "celebrate", "dislike"]
+
+
+class Attachment(Message):
+    """A reference to a file; its bytes never travel in commits."""
+
+    id: Id
+    name: str = Field("file", max_length=255)
+    type: str = Field("application/octet-stream", max_length=255)
+    size: int | None = Field(None, ge=0, description="bytes")
+    layout_hint: Literal["grid", "hero", "strip", "stack"] | None = None
+
+
+Attachments = Annotated[tuple[Attachment, ...], Field(max_length=20)]
+
+
+class PostMessage(Command):
+    kind: Literal["post_message"] = "post_message"
+    content: Content = ""
+    message_type: MessageType = "text"
+    thread_id: Id | None = None
+    parent_message_id: Id | None = None
+    attachments: Attachments = ()
+    mentions: tuple[Id, ...] = ()
+    security: dict[str, Any] | None = None
+    expires_at: str | None = None
+
+
+class EditMessage(Command):
+    """Fields left None stay as they are."""
+
+    kind: Literal["edit_message"] = "edit_message"
+    content: Content | None = None
+    attachments: Attachments | None = None
+    mentions: tuple[Id, ...] = ()
+
+
+class DeleteMessage(Command):
+    kind: Literal["delete_message"] = "delete_message"
+
+
+class ToggleReaction(Command):
+    kind: Literal["toggle_reaction"] = "toggle_reaction"
+    reaction: Reaction
+
+
+class FollowThread(Command):
+    """The author's wish to hear of replies, on the root of the thread."""
+
+    kind: Literal["follow_thread"] = "follow_thread"
+    followed: bool
+
+
+MessageCommand = Annotated[
+    PostMessage | EditMessage | DeleteMessage | ToggleReaction | FollowThread,
+    Field(discriminator="kind"),
+]
+
+
+class MessagePosted(Event):
+    kind: Literal["message_posted"] = "message_posted"
+    content: Content
+    message_type: MessageType = "text"
+    thread_id: Id | None = None
+    parent_message_id: Id | None = None
+    attachments: Attachments = ()
+    mentions: tuple[Id, ...] = ()
+    security: dict[str, Any] | None = None
+    expires_at: str | None = None
+
+
+class MessageEdited(Event):
+    kind: Literal["message_edited"] = "message_edited"
+    content: Content
+    attachments: Attachments = ()
+    mentions: tuple[Id, ...] = ()
+
+
+class MessageDeleted(Event):
+    kind: Literal["message_deleted"] = "message_deleted"
+
+
+class ReactionAdded(Event):
+    kind: Literal["reaction_added"] = "reaction_added"
+    reaction: Reaction
+
+
+class ReactionRemoved(Event):
+    kind: Literal["reaction_removed"] = "reaction_removed"
+    reaction: Reaction
+
+
+class ThreadFollowed(Event):
+    kind: Literal["thread_followed"] = "thread_followed"
+    followed: bool
+
+
+MessageEvent = (
+    MessagePosted
+    | MessageEdited
+    | MessageDeleted
+    | ReactionAdded
+    | ReactionRemoved
+    | ThreadFollowed
+)

@@ -1,0 +1,1 @@
+"""What Canopy promises, as sentences that run. The tree mirrors the packages."""

@@ -1,0 +1,1 @@
+"""The promises of the bus, against the real broker."""

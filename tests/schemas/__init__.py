@@ -1,0 +1,1 @@
+"""The promises of the vocabulary and of the settings."""
