@@ -97,7 +97,7 @@ class Commit:
 
 
 class Fact(Message):
-    """An event as it is written: `{"kind": …, "data": {…}}`, with `v` once its shape has changed."""
+    """An event as it is written: `{"kind": …, "data": {…}}`, with `v` once its shape changed."""
 
     kind: str
     v: int = 1
@@ -129,7 +129,7 @@ class Refusal(Message):
 
 @dataclass(frozen=True)
 class Refused(Exception):
-    """An answer, not a fault: the command may not be. `code` is stable, `message` says what to do."""
+    """An answer, no fault: the command may not be. `code` is stable, `message` says what to do."""
 
     code: str
     message: str

@@ -1,0 +1,175 @@
+"""Every knob, its unit, its default, and what it is for. One frozen value, built in a root.
+
+A knob's unit is the last part of its name (`_s`, `_bytes`, `_max` counts things) and stands again
+in its description for `canopy config explain`. Where values come from: `schemas.configuration`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+
+
+def _knob(default: Any, unit: str, description: str, **limits: Any) -> Any:
+    return Field(default, description=description, json_schema_extra={"unit": unit}, **limits)
+
+
+def default_data_directory() -> Path:
+    """Where this user's data belongs by the XDG base directory specification."""
+    return platformdirs.user_data_path("canopy")
+
+
+class Settings(BaseModel):
+    """The configuration of one node. Immutable: a change of it is a restart."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    # --- Where it lives and listens -------------------------------------------------------------
+    data_directory: Path = Field(
+        default_factory=default_data_directory,
+        description="Log, identity and projections of this node.",
+        json_schema_extra={"unit": "path"},
+    )
+    host: str = _knob("127.0.0.1", "address", "Where the gateway listens.", min_length=1)
+    port: int = _knob(
+        7770, "port", "Port of the gateway; 0 lets the system choose.", ge=0, le=65535
+    )
+    allowed_hosts: tuple[str, ...] = _knob(
+        (), "host names", "Host headers answered besides the loopback names and `host`."
+    )
+    allowed_origins: tuple[str, ...] = _knob(
+        (), "origins", "Origins of web pages answered besides our own, as scheme://host:port."
+    )
+    trusted_proxies: tuple[str, ...] = _knob(
+        (), "addresses", "Reverse proxies whose X-Forwarded-For is believed."
+    )
+    secure_cookies: bool = _knob(False, "yes/no", "Send cookies over HTTPS only (behind a proxy).")
+    passphrase: SecretStr | None = _knob(
+        None, "secret", "Seals this node's identity file; set CANOPY_PASSPHRASE, never a flag."
+    )
+
+    # --- Broker -----------------------------------------------------------------------------------
+    nats_url: str = _knob("", "URL", "An external NATS server; empty runs the embedded one.")
+    nats_host: str = _knob("127.0.0.1", "address", "Where the embedded broker listens.")
+    nats_port: int = _knob(
+        0, "port", "Port of the embedded broker; 0 chooses one and keeps it.", ge=0, le=65535
+    )
+    nats_server: str = _knob("", "path", "The nats-server binary; empty takes the bundled one.")
+    nats_start_timeout_s: float = _knob(5.0, "seconds", "For the broker to become ready.", gt=0)
+    nats_stop_timeout_s: float = _knob(10.0, "seconds", "For the broker to stop politely.", gt=0)
+    nats_connect_timeout_s: float = _knob(5.0, "seconds", "For one attempt to connect.", gt=0)
+    nats_silence_s: float = _knob(
+        30.0, "seconds", "How long the broker may be away before the process gives up.", gt=0
+    )
+    nats_write_deadline_s: int = _knob(
+        5, "seconds", "Until the broker cuts a stalled client.", ge=1
+    )
+    nats_connections_max: int = _knob(64, "connections", "Clients of the broker.", ge=8)
+    log_bytes_max: int = _knob(
+        0, "bytes", "Size of the log; 0 takes 60 % of the free disk, at most 1 TiB.", ge=0
+    )
+    disk_reserve_bytes: int = _knob(
+        256 * MIB, "bytes", "Free disk below which the node refuses to start writing.", ge=0
+    )
+    duplicate_window_s: int = _knob(
+        30, "seconds", "The broker's memory of message ids.", ge=1, le=30
+    )
+
+    # --- Writing ----------------------------------------------------------------------------------
+    command_timeout_s: float = _knob(5.0, "seconds", "For a command to be answered.", gt=0)
+    append_timeout_s: float = _knob(5.0, "seconds", "For the log to acknowledge one send.", gt=0)
+    group_commit_plain_max: int = _knob(
+        16, "commits", "Up to here waiting commits go out singly; more go as one batch.", ge=0
+    )
+    group_commit_batch_max: int = _knob(
+        1000, "commits", "In one atomic batch (the broker allows 1,000).", ge=1, le=1000
+    )
+    group_commits_in_flight_max: int = _knob(4, "batches", "On their way at once.", ge=1, le=50)
+    host_commands_in_flight_max: int = _knob(
+        4096, "commands", "Being decided at once; more wait in the broker.", ge=1
+    )
+    conflict_retries_max: int = _knob(8, "attempts", "Reloads after a conflict.", ge=1)
+    aggregates_cached_max: int = _knob(20_000, "aggregates", "Kept in memory.", ge=1)
+    snapshot_every: int = _knob(256, "commits", "Between snapshots of one aggregate.", ge=1)
+    payload_bytes_max: int = _knob(1 * MIB, "bytes", "Of one commit.", ge=64 * KIB, le=8 * MIB)
+
+    # --- Reading ----------------------------------------------------------------------------------
+    read_wait_s: float = _knob(2.0, "seconds", "A read waits for the position it asks for.", gt=0)
+    fold_batch_max: int = _knob(5000, "commits", "Folded into the tables at once.", ge=1)
+    tail_fetch_max: int = _knob(1000, "commits", "Fetched from the log at once.", ge=1)
+    tail_fetch_bytes_max: int = _knob(16 * MIB, "bytes", "Fetched from the log at once.", ge=MIB)
+    read_threads: int = _knob(4, "threads", "That query the tables.", ge=1, le=64)
+    projection_memory_bytes_max: int = _knob(
+        512 * MIB, "bytes", "The tables' working memory.", ge=64 * MIB
+    )
+    page_default: int = _knob(50, "items", "On a page when nothing is said.", ge=1, le=200)
+    page_max: int = _knob(200, "items", "On a page at most.", ge=1, le=1000)
+
+    # --- Live pages -------------------------------------------------------------------------------
+    live_buffer_commits: int = _knob(
+        20_000, "commits", "Kept in memory for those who follow.", ge=1
+    )
+    live_buffer_bytes: int = _knob(64 * MIB, "bytes", "That this buffer may hold.", ge=MIB)
+    live_page_commits: int = _knob(500, "commits", "Handed to one follower at once.", ge=1)
+    live_buffer_bytes_max: int = _knob(
+        64 * MIB, "bytes", "Of commits kept in memory for those who follow.", ge=MIB
+    )
+    live_page_max: int = _knob(
+        256, "commits", "Sent to one follower before others get a turn.", ge=1
+    )
+    live_replay_max: int = _knob(100_000, "commits", "Behind which a follower starts afresh.", ge=1)
+    live_send_timeout_s: float = _knob(10.0, "seconds", "For a slow client to take one send.", gt=0)
+    live_heartbeat_s: float = _knob(15.0, "seconds", "Between signs of life.", gt=0)
+    live_ticket_ttl_s: float = _knob(30.0, "seconds", "A ticket opens a socket, once.", gt=0)
+    live_signs_per_second_max: int = _knob(
+        10, "frames/s", "From one client, typing and such.", ge=1
+    )
+    live_clients_max: int = _knob(10_000, "clients", "Following at once.", ge=1)
+    live_clients_per_account_max: int = _knob(100, "clients", "Following at once.", ge=1)
+    live_message_bytes_max: int = _knob(64 * KIB, "bytes", "Of one message from a client.", ge=1024)
+    typing_ttl_s: float = _knob(6.0, "seconds", "Until a typing sign fades.", gt=0)
+
+    # --- Requests ---------------------------------------------------------------------------------
+    body_bytes_max: int = _knob(1 * MIB, "bytes", "Of one request.", ge=1024)
+    request_timeout_s: float = _knob(30.0, "seconds", "For one request as a whole.", gt=0)
+    shutdown_timeout_s: float = _knob(5.0, "seconds", "For open requests when stopping.", gt=0)
+    requests_per_second_max: int = _knob(1000, "requests/s", "Of one account.", ge=1)
+    requests_burst_max: int = _knob(4000, "requests", "Of one account at once.", ge=1)
+    logins_per_minute_max: int = _knob(60, "attempts/min", "From one address.", ge=1)
+    registrations_per_minute_max: int = _knob(60, "attempts/min", "From one address.", ge=1)
+    password_hashes_in_flight_max: int = _knob(
+        2, "hashes", "Checked at once; each takes 64 MiB.", ge=1, le=64
+    )
+
+    # --- Accounts ---------------------------------------------------------------------------------
+    session_ttl_s: int = _knob(30 * 86_400, "seconds", "A browser stays signed in.", ge=60)
+    code_ttl_s: int = _knob(7 * 86_400, "seconds", "An invitation code is good for.", ge=60)
+    auto_approve_agents: bool = _knob(
+        False, "yes/no", "Agents that register are active without anyone's approval."
+    )
+    open_registration: bool = _knob(True, "yes/no", "People may register without a code.")
+
+    # --- Watching ---------------------------------------------------------------------------------
+    otlp_endpoint: str | None = _knob(
+        None, "URL", "Where spans are sent over OTLP/HTTP; unset sends none."
+    )
+    log_level: LogLevel = _knob("info", "level", "Least severity that is logged.")
+    log_json: bool | None = _knob(
+        None, "yes/no", "Log lines as JSON; unset: JSON when standard error is no terminal."
+    )
+
+    # --- Supervision ------------------------------------------------------------------------------
+    restarts_max: int = _knob(5, "restarts", "Of one room within `restarts_window_s`.", ge=0)
+    restarts_window_s: float = _knob(60.0, "seconds", "In which restarts are counted.", gt=0)
+    restart_backoff_s: float = _knob(
+        0.1, "seconds", "Before the first restart; then doubled.", gt=0
+    )

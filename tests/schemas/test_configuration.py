@@ -1,0 +1,143 @@
+"""Settings: who said what, and what happens when it is nonsense."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from schemas.configuration import Configuration, Misconfigured, load
+from schemas.settings import Settings
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "canopy.toml"
+    path.write_text('port = 8001\nhost = "::1"\nallowed_origins = ["https://a.example"]\n')
+    return path
+
+
+@pytest.fixture(autouse=True)
+def lonely_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user's own configuration file does not take part."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+
+def test_nothing_said_gives_the_defaults() -> None:
+    configuration = load(environ={})
+
+    assert configuration.settings == Settings()
+    assert configuration.sources == {}
+
+
+def test_flags_win_over_the_environment_and_that_over_the_file(file: Path) -> None:
+    environ = {"CANOPY_PORT": "8002", "CANOPY_HOST": "127.0.0.2"}
+
+    configuration = load({"port": 8003, "host": None}, environ, file)
+
+    assert configuration.settings.port == 8003
+    assert configuration.settings.host == "127.0.0.2"
+    assert configuration.settings.allowed_origins == ("https://a.example",)
+    assert configuration.sources == {
+        "port": "--port",
+        "host": "CANOPY_HOST",
+        "allowed_origins": str(file),
+    }
+
+
+def test_the_file_may_be_named_in_the_environment(file: Path) -> None:
+    assert load(environ={"CANOPY_CONFIG": str(file)}).settings.port == 8001
+
+
+def test_the_usual_file_is_read_when_it_is_there(tmp_path: Path) -> None:
+    usual = tmp_path / "config" / "canopy" / "canopy.toml"
+    usual.parent.mkdir(parents=True)
+    usual.write_text("port = 8009\n")
+
+    assert load(environ={}).settings.port == 8009
+
+
+def test_set_to_the_default_is_not_unset() -> None:
+    said = load(environ={"CANOPY_PORT": "7770"})
+    unsaid = load(environ={"CANOPY_PORT": ""})
+
+    assert said.settings == unsaid.settings
+    assert said.explain("port").source == "CANOPY_PORT"
+    assert unsaid.explain("port").source == "default"
+
+
+def test_lists_in_the_environment_are_separated_by_commas() -> None:
+    environ = {"CANOPY_ALLOWED_HOSTS": "a.example, b.example,"}
+
+    assert load(environ=environ).settings.allowed_hosts == ("a.example", "b.example")
+
+
+def test_every_knob_explains_itself() -> None:
+    configuration = load(environ={})
+    explained = [configuration.explain(key) for key in Settings.model_fields]
+
+    assert all(e.unit and e.description.endswith(".") for e in explained)
+    assert all(e.value == e.default for e in explained)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "unit"),
+    [("_s", "seconds"), ("_bytes", "bytes"), ("_bytes_max", "bytes"), ("_ms", "milliseconds")],
+)
+def test_a_knob_named_by_its_unit_has_that_unit(suffix: str, unit: str) -> None:
+    configuration = load(environ={})
+    named = [key for key in Settings.model_fields if key.endswith(suffix)]
+
+    assert {configuration.explain(key).unit for key in named} <= {unit}
+
+
+def test_a_secret_is_never_told() -> None:
+    configuration = load(environ={"CANOPY_PASSPHRASE": "correct horse"})
+
+    assert configuration.explain("passphrase").value == "********"
+    assert "horse" not in repr(configuration)
+
+
+def test_a_misspelt_key_is_named_with_the_one_meant(file: Path) -> None:
+    file.write_text("read_wiat_s = 3\n")
+
+    with pytest.raises(Misconfigured, match=r"canopy\.toml.*'read_wiat_s'.*'read_wait_s'"):
+        load(environ={}, file=file)
+
+
+def test_a_misspelt_variable_is_noticed() -> None:
+    assert load(environ={"CANOPY_PROT": "1", "HOME": "/"}).strangers == ("CANOPY_PROT",)
+
+
+@pytest.mark.parametrize("text", ["port = ", "\x00", 'port = "many"', "port = 70000"])
+def test_a_file_of_nonsense_is_refused_with_its_path(file: Path, text: str) -> None:
+    file.write_text(text)
+
+    with pytest.raises(Misconfigured, match=r"canopy\.toml"):
+        load(environ={}, file=file)
+
+
+def test_a_wrong_value_is_not_repeated() -> None:
+    with pytest.raises(Misconfigured) as caught:
+        load(environ={"CANOPY_PORT": "hunter2"})
+
+    assert "CANOPY_PORT: port" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_named_file_must_exist(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match="no configuration file"):
+        load(environ={}, file=tmp_path / "none.toml")
+
+
+def test_nobody_explains_what_does_not_exist() -> None:
+    configuration: Configuration = load(environ={})
+
+    with pytest.raises(Misconfigured, match="Did you mean 'port'"):
+        configuration.explain("prot")
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(ValidationError):
+        Settings().port = 1  # type: ignore[misc]  # this is what must fail
