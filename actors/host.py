@@ -1,0 +1,309 @@
+"""How an aggregate lives: load → decide → append → answer.
+
+The loop exists once, here; a room is its two functions. `decide` is pure: it is given the command,
+the state and the author, and returns the events that the command causes, none if it is so already,
+or raises `Refused`. `evolve` is total: an event is history, and history is never refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from time import perf_counter
+from typing import Any, Generic, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from bus.clock import Clock, new_id
+from bus.log import Conflict, Log, Unacknowledged, Unstored
+from bus.snapshots import Snapshot, Snapshots
+from bus.telemetry import Telemetry
+from schemas.envelope import (
+    Answer,
+    Command,
+    Commit,
+    Event,
+    Fact,
+    Header,
+    Id,
+    Refusal,
+    Refused,
+    Request,
+)
+from schemas.settings import Settings
+
+State = TypeVar("State")
+
+
+@dataclass(frozen=True)
+class Aggregate(Generic[State]):
+    """One room's aggregate: its noun, its empty state, its two functions and its commands.
+
+    `opens` names the command that begins an aggregate nobody has heard of, so that the host need
+    not look whether it exists: the guard of the append will tell.
+    """
+
+    noun: str
+    initial: State
+    decide: Callable[[Any, State, Id], tuple[Event, ...]]
+    evolve: Callable[[State, Any, Header], State]
+    commands: TypeAdapter[Any]
+    opens: str = ""
+
+    @property
+    def version(self) -> str:
+        """Identifies the shape of the state, so that old snapshots are not mistaken for it."""
+        shape = repr(self.states.json_schema())
+        return blake2b(shape.encode(), digest_size=8).hexdigest()
+
+    @property
+    def states(self) -> TypeAdapter[State]:
+        """How a state is written in a snapshot."""
+        return TypeAdapter(type(self.initial))
+
+
+@dataclass(slots=True)
+class Loaded(Generic[State]):
+    """An aggregate as this process knows it: its state after the commit at `seq`."""
+
+    state: State
+    seq: int = 0
+    applied: dict[Id, int] = field(default_factory=dict)
+    snapshot_seq: int = 0
+    since_snapshot: int = 0
+
+
+class Host:
+    """Answers the commands of every aggregate of a process."""
+
+    def __init__(
+        self,
+        aggregates: tuple[Aggregate[Any], ...],
+        log: Log,
+        snapshots: Snapshots,
+        clock: Clock,
+        origin: Id,
+        settings: Settings,
+        telemetry: Telemetry,
+    ) -> None:
+        self._aggregates = {aggregate.noun: aggregate for aggregate in aggregates}
+        self._versions = {aggregate.noun: aggregate.version for aggregate in aggregates}
+        self._log = log
+        self._snapshots = snapshots
+        self._clock = clock
+        self._origin = origin
+        self._settings = settings
+        self._telemetry = telemetry
+        self._known: OrderedDict[tuple[str, str], Loaded[Any]] = OrderedDict()
+        self._turns: dict[tuple[str, str], _Turn] = {}
+
+    async def handle(self, request: Request) -> Answer:
+        """What came of *request*; a refusal is an answer, and so is a log that cannot take it."""
+        kind = str(request.command.get("kind", ""))
+        attributes = {"canopy.cause": request.id, "canopy.noun": request.noun}
+        with self._telemetry.span(f"decide {kind}", request.traceparent, attributes) as span:
+            try:
+                answer = await self._decided(request, span.traceparent)
+            except Refused as refused:
+                answer = _refused(refused.code, refused.message, refused.detail)
+            except Unacknowledged:
+                answer = _refused(
+                    "unacknowledged",
+                    "The log did not answer in time: send the same Idempotency-Key again.",
+                )
+            except Unstored as error:
+                answer = _refused("log_full", f"The log cannot take it: {error}.")
+        if answer.refused:
+            self._telemetry.refusals.labels(answer.refused.code).inc()
+        outcome = "refused" if answer.refused else "replayed" if answer.replayed else "done"
+        self._telemetry.commands.labels(request.noun, kind, outcome).inc()
+        return answer
+
+    async def _decided(self, request: Request, traceparent: str) -> Answer:
+        aggregate = self._aggregates.get(request.noun)
+        if aggregate is None:
+            raise Refused("invalid_command", f"There is no noun {request.noun!r} here.")
+        command = _command(aggregate, request)
+        async with self._turn(request.noun, request.key):
+            unheard = command.kind == aggregate.opens
+            for _ in range(self._settings.conflict_retries_max):
+                loaded = await self._loaded(aggregate, request.key, unheard=unheard)
+                unheard = False
+                try:
+                    answer = await self._once(aggregate, loaded, command, request, traceparent)
+                except Conflict:
+                    self._known.pop((request.noun, request.key), None)
+                    self._telemetry.conflicts.inc()
+                    continue
+                if answer is not None:
+                    return answer
+        raise Refused("contended", "Too many at once are changing this: try again.")
+
+    async def _once(
+        self,
+        aggregate: Aggregate[Any],
+        loaded: Loaded[Any],
+        command: Command,
+        request: Request,
+        traceparent: str,
+    ) -> Answer | None:
+        """The answer, or None when another process has moved the aggregate on in the meantime.
+
+        Only an append proves that the state was fresh; before anything else is answered, the log
+        is asked for what this process has not seen.
+        """
+        if request.id in loaded.applied:
+            return await self._replayed(request, loaded.applied[request.id])
+        try:
+            if request.expected not in (None, loaded.seq):
+                raise Refused(
+                    "precondition_failed",
+                    "It has changed since you read it: read it again, then decide again.",
+                    {"seq": loaded.seq},
+                )
+            events = aggregate.decide(command, loaded.state, request.author)
+        except Refused:
+            if await self._behind(aggregate, request.key, loaded):
+                return None
+            raise
+        if events:
+            return await self._appended(aggregate, loaded, request, events, traceparent)
+        if await self._behind(aggregate, request.key, loaded):
+            return None
+        return Answer(seq=loaded.seq, author=request.author)
+
+    async def _behind(self, aggregate: Aggregate[Any], key: str, loaded: Loaded[Any]) -> bool:
+        """Whether the log had news of the aggregate; *loaded* has caught up with it now."""
+        news = await self._log.read(aggregate.noun, key, loaded.seq)
+        for commit in news:
+            self._clock.observe(commit.header.clock)
+            _fold(aggregate, loaded, commit)
+        return bool(news)
+
+    async def _appended(
+        self,
+        aggregate: Aggregate[Any],
+        loaded: Loaded[Any],
+        request: Request,
+        events: tuple[Event, ...],
+        traceparent: str,
+    ) -> Answer:
+        header = Header(
+            id=new_id(),
+            noun=request.noun,
+            key=request.key,
+            author=request.author,
+            origin=self._origin,
+            clock=self._clock.tick(),
+            cause=request.id,
+            correlation=request.correlation,
+            fingerprint=request.fingerprint,
+            traceparent=traceparent,
+        )
+        began = perf_counter()
+        with self._telemetry.span("append", traceparent):
+            seq = await self._log.append(header, events, loaded.seq)
+        self._telemetry.append_s.observe(perf_counter() - began)
+        self._telemetry.appends.inc()
+        _fold(aggregate, loaded, Commit(header, events, seq))
+        self._remember(request.noun, request.key, loaded)
+        if loaded.since_snapshot >= self._settings.snapshot_every:
+            await self._save(aggregate, request.key, loaded)
+        return _answer(Commit(header, events, seq), replayed=False)
+
+    async def _replayed(self, request: Request, seq: int) -> Answer:
+        """The answer that its first delivery gave. Raises `Refused` when it was another wish."""
+        commit = (await self._log.read(request.noun, request.key, seq - 1))[0]
+        if request.fingerprint and commit.header.fingerprint != request.fingerprint:
+            raise Refused(
+                "idempotency_key_reused",
+                "This Idempotency-Key was used for another request: use a fresh one.",
+            )
+        return _answer(commit, replayed=True)
+
+    async def _loaded(self, aggregate: Aggregate[Any], key: str, *, unheard: bool) -> Loaded[Any]:
+        """The aggregate as the log tells it: from memory, from a snapshot, from the beginning."""
+        known = self._known.get((aggregate.noun, key))
+        if known is not None:
+            return known
+        loaded: Loaded[Any] = Loaded(aggregate.initial)
+        if unheard:
+            return loaded
+        snapshot = await self._snapshots.load(aggregate.noun, key)
+        if snapshot is not None and snapshot.version == self._versions[aggregate.noun]:
+            state = aggregate.states.validate_python(snapshot.state)
+            loaded = Loaded(state, snapshot.seq, dict(snapshot.applied), snapshot.seq)
+        for commit in await self._log.read(aggregate.noun, key, loaded.seq):
+            self._clock.observe(commit.header.clock)
+            _fold(aggregate, loaded, commit)
+        self._remember(aggregate.noun, key, loaded)
+        return loaded
+
+    def _remember(self, noun: str, key: str, loaded: Loaded[Any]) -> None:
+        self._known[noun, key] = loaded
+        self._known.move_to_end((noun, key))
+        while len(self._known) > self._settings.aggregates_cached_max:
+            self._known.popitem(last=False)
+
+    async def _save(self, aggregate: Aggregate[Any], key: str, loaded: Loaded[Any]) -> None:
+        state = aggregate.states.dump_python(loaded.state, mode="json")
+        version = self._versions[aggregate.noun]
+        snapshot = Snapshot(version=version, seq=loaded.seq, state=state, applied=loaded.applied)
+        await self._snapshots.save(aggregate.noun, key, snapshot)
+        loaded.since_snapshot = 0
+
+    @asynccontextmanager
+    async def _turn(self, noun: str, key: str) -> AsyncIterator[None]:
+        """One command after the other on one aggregate: at once they would only conflict."""
+        turn = self._turns.setdefault((noun, key), _Turn())
+        turn.takers += 1
+        try:
+            async with turn.lock:
+                yield
+        finally:
+            turn.takers -= 1
+            if not turn.takers:
+                del self._turns[noun, key]
+
+
+@dataclass(slots=True)
+class _Turn:
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    takers: int = 0
+
+
+def _fold(aggregate: Aggregate[Any], loaded: Loaded[Any], commit: Commit) -> None:
+    for event in commit.events:
+        loaded.state = aggregate.evolve(loaded.state, event, commit.header)
+    loaded.seq = commit.seq
+    loaded.applied[commit.header.cause] = commit.seq
+    loaded.since_snapshot += 1
+
+
+def _command(aggregate: Aggregate[Any], request: Request) -> Command:
+    try:
+        command: Command = aggregate.commands.validate_python(request.command)
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(step) for step in problem["loc"])
+        raise Refused("invalid_command", f"{place}: {problem['msg']}", {"field": place}) from error
+    return command
+
+
+def _answer(commit: Commit, *, replayed: bool) -> Answer:
+    header = commit.header
+    facts = tuple(
+        Fact(kind=event.kind, data=event.model_dump(mode="json", exclude={"kind"}))
+        for event in commit.events
+    )
+    return Answer(
+        seq=commit.seq, clock=header.clock, author=header.author, facts=facts, replayed=replayed
+    )
+
+
+def _refused(code: str, message: str, detail: dict[str, Any] | None = None) -> Answer:
+    return Answer(seq=0, refused=Refusal(code=code, message=message, detail=detail or {}))

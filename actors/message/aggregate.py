@@ -1,0 +1,120 @@
+"""A message: said once by its author, edited by nobody else, and gone for good once deleted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import assert_never
+
+from actors.host import Aggregate
+from actors.register import Register
+from schemas.envelope import Header, Id, Refused
+from schemas.message import (
+    Attachment,
+    DeleteMessage,
+    EditMessage,
+    FollowThread,
+    MessageCommand,
+    MessageDeleted,
+    MessageEdited,
+    MessageEvent,
+    MessagePosted,
+    PostMessage,
+    ReactionAdded,
+    ReactionRemoved,
+    ThreadFollowed,
+    ToggleReaction,
+)
+from schemas.vocabulary import NOUNS
+
+Body = tuple[str, tuple[Attachment, ...]]
+"""(content, attachments): what an edit replaces as one."""
+
+EMPTY: Body = ("", ())
+
+
+@dataclass(frozen=True)
+class Said:
+    """The message as it stands; `reactions` are kept under `<account> <reaction>`."""
+
+    posted: bool = False
+    deleted: bool = False
+    author: Id = ""
+    body: Register[Body] = field(default_factory=lambda: Register(EMPTY))
+    reactions: dict[str, Register[bool]] = field(default_factory=dict)
+    followers: dict[Id, Register[bool]] = field(default_factory=dict)
+
+
+def decide(command: MessageCommand, said: Said, author: Id) -> tuple[MessageEvent, ...]:
+    """The events that *command* causes: none if it is so already, `Refused` if it may not be."""
+    match command:
+        case PostMessage() if said.posted:
+            raise Refused("message_taken", "There is such a message already.")
+        case PostMessage():
+            _some(command.content, command.attachments)
+            return (MessagePosted(**{**command.__dict__, "kind": "message_posted"}),)
+        case _ if not said.posted or said.deleted:
+            raise Refused("message_absent", "There is no such message.")
+        case EditMessage() | DeleteMessage() if author != said.author:
+            raise Refused("not_author", "Only its author may change a message.")
+        case EditMessage():
+            return _edited(command, said)
+        case DeleteMessage():
+            return (MessageDeleted(),)
+        case ToggleReaction():
+            given = said.reactions.get(f"{author} {command.reaction}", Register(False))
+            if given.value:
+                return (ReactionRemoved(reaction=command.reaction),)
+            return (ReactionAdded(reaction=command.reaction),)
+        case FollowThread():
+            followed = said.followers.get(author)
+            same = followed is not None and followed.value == command.followed
+            return () if same else (ThreadFollowed(followed=command.followed),)
+    assert_never(command)
+
+
+def evolve(said: Said, event: MessageEvent, header: Header) -> Said:
+    """The message after *event*. Total: an event is history, and history is never refused."""
+    match event:
+        case MessagePosted():
+            body = said.body.written((event.content, event.attachments), header.stamp)
+            return replace(said, posted=True, author=header.author, body=body)
+        case MessageEdited():
+            body = said.body.written((event.content, event.attachments), header.stamp)
+            return replace(said, body=body)
+        case MessageDeleted():
+            return replace(said, deleted=True)
+        case ReactionAdded() | ReactionRemoved():
+            name = f"{header.author} {event.reaction}"
+            given = event.kind == "reaction_added"
+            register = said.reactions.get(name, Register(False)).written(given, header.stamp)
+            return replace(said, reactions=said.reactions | {name: register})
+        case ThreadFollowed():
+            before = said.followers.get(header.author, Register(False))
+            after = before.written(event.followed, header.stamp)
+            return replace(said, followers=said.followers | {header.author: after})
+    assert_never(event)
+
+
+def _edited(command: EditMessage, said: Said) -> tuple[MessageEvent, ...]:
+    content, attachments = said.body.value
+    content = content if command.content is None else command.content
+    attachments = attachments if command.attachments is None else command.attachments
+    _some(content, attachments)
+    if (content, attachments) == said.body.value:
+        return ()
+    edited = MessageEdited(content=content, attachments=attachments, mentions=command.mentions)
+    return (edited,)
+
+
+def _some(content: str, attachments: tuple[Attachment, ...]) -> None:
+    if not content.strip() and not attachments:
+        raise Refused(
+            "empty_message",
+            "A message needs content or an attachment: fill one in.",
+            {"field": "content"},
+        )
+
+
+MESSAGE = Aggregate(
+    "message", Said(), decide, evolve, NOUNS["message"].commands, opens="post_message"
+)

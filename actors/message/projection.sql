@@ -1,0 +1,34 @@
+-- Messages as facts: what was posted, and all that happened to it later.
+-- Nothing is updated; `queries.py` lets the greatest (clock, origin) win.
+-- A message's key is `<channel>.<message>`; both tokens become columns.
+
+CREATE TABLE IF NOT EXISTS message (
+    seq UBIGINT, id VARCHAR, channel_id VARCHAR, user_id VARCHAR, time TIMESTAMP, origin VARCHAR,
+    content VARCHAR, type VARCHAR, thread_id VARCHAR, parent_message_id VARCHAR,
+    attachments JSON, mentions JSON, security JSON, expires_at TIMESTAMP
+);
+
+CREATE INDEX IF NOT EXISTS message_id ON message (id);
+
+-- Edits, deletion, reactions and thread subscriptions: `data` is the event's own.
+CREATE TABLE IF NOT EXISTS message_change (
+    seq UBIGINT, id VARCHAR, channel_id VARCHAR, user_id VARCHAR, time TIMESTAMP, clock VARCHAR,
+    origin VARCHAR, kind VARCHAR, data JSON
+);
+
+CREATE INDEX IF NOT EXISTS message_change_id ON message_change (id);
+
+-- TRY_CAST: a date that another node wrote badly must not stop this node; no date never expires.
+INSERT INTO message
+SELECT seq, split_part(id, '.', 2), split_part(id, '.', 1), author, time, origin,
+       data->>'content', coalesce(data->>'message_type', 'text'),
+       data->>'thread_id', data->>'parent_message_id',
+       coalesce(data->'attachments', '[]'), coalesce(data->'mentions', '[]'), data->'security',
+       TRY_CAST(data->>'expires_at' AS TIMESTAMP)
+FROM batch WHERE kind = 'message_posted';
+
+INSERT INTO message_change
+SELECT seq, split_part(id, '.', 2), split_part(id, '.', 1), author, time, clock, origin, kind, data
+FROM batch
+WHERE kind IN ('message_edited', 'message_deleted', 'reaction_added', 'reaction_removed',
+               'thread_followed');

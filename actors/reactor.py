@@ -1,0 +1,70 @@
+"""How a reactor lives: commit → plan → perform → acknowledge.
+
+`plan` is pure: the commands that a commit calls for. An effect has happened when the log says so:
+the ids of the commands derive from the commit that called for them, so a commit that is delivered
+again plans the same commands, and they change nothing the second time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+from nats.aio.client import Client
+
+from bus.clock import derived_id
+from bus.commands import Commands, Unavailable
+from bus.consumer import deliveries
+from schemas.envelope import SYSTEM, Command, Commit, Id, Key, Refused, Request
+
+RETRY_S = 0.5
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Intent:
+    """A command that a reactor wants sent."""
+
+    noun: Id
+    key: Key
+    command: Command
+
+
+@dataclass(frozen=True)
+class Reactor:
+    """One room's reactor: the name of its durable consumer, and its pure half."""
+
+    name: str
+    plan: Callable[[Commit], Sequence[Intent]]
+
+
+async def react(reactor: Reactor, client: Client, commands: Commands) -> None:
+    """Work on the log, for ever, from where the reactor's consumer stands."""
+    async for delivery in deliveries(client, reactor.name):
+        try:
+            for nth, intent in enumerate(reactor.plan(delivery.commit)):
+                await _send(reactor, intent, delivery.commit, nth, commands)
+        except Unavailable:
+            await delivery.again(RETRY_S)
+        else:
+            await delivery.done()
+
+
+async def _send(
+    reactor: Reactor, intent: Intent, commit: Commit, nth: int, commands: Commands
+) -> None:
+    request = Request(
+        id=derived_id("", reactor.name, commit.header.id, str(nth), digits=32),
+        noun=intent.noun,
+        key=intent.key,
+        author=SYSTEM,
+        correlation=commit.header.correlation,
+        traceparent=commit.header.traceparent,
+        command=intent.command.model_dump(mode="json"),
+    )
+    try:
+        await commands.send(request)
+    except Refused as refused:
+        # A refusal is an answer: the world has moved on, and sending again would change nothing.
+        log.info("intent_refused", reactor=reactor.name, code=refused.code, cause=commit.header.id)

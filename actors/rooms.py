@@ -1,0 +1,29 @@
+"""The register of rooms: everything that lives in this house, in one list.
+
+A room is a folder named for its noun. Adding one is adding its folder and its line here.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Any
+
+from actors.account.aggregate import ACCOUNT
+from actors.channel.aggregate import CHANNEL
+from actors.cursor.aggregate import CURSOR
+from actors.host import Aggregate
+from actors.message.aggregate import MESSAGE
+from actors.projection_file import Statements
+from actors.reactor import Reactor
+from actors.workspace.aggregate import WORKSPACE
+from actors.workspace.reactor import WELCOME
+
+AGGREGATES: tuple[Aggregate[Any], ...] = (ACCOUNT, CHANNEL, CURSOR, MESSAGE, WORKSPACE)
+REACTORS: tuple[Reactor, ...] = (WELCOME,)
+PROJECTIONS: tuple[str, ...] = ("account", "channel", "cursor", "message", "workspace")
+
+
+def statements() -> Statements:
+    """The projection SQL of every room, as one program."""
+    texts = [files("actors").joinpath(room, "projection.sql").read_text() for room in PROJECTIONS]
+    return Statements.of("\n".join(texts))

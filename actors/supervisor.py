@@ -1,0 +1,37 @@
+"""What happens when a room fails: it is logged with its cause and started again, after a while.
+
+Too often in too short a time, and the failure leaves the supervisor: a process that cannot work
+must end, so that whoever runs it learns of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from time import monotonic
+
+import structlog
+
+from bus.telemetry import Telemetry
+
+RESTARTS_MAX = 5
+WITHIN_S = 60.0
+BACK_OFF_S = (0.05, 0.2, 0.8, 2.0, 5.0)
+
+log = structlog.get_logger()
+
+
+async def supervise(name: str, room: Callable[[], Awaitable[None]], telemetry: Telemetry) -> None:
+    """Run *room* until it returns. Raises its failure once it has failed too often."""
+    failures: deque[float] = deque(maxlen=RESTARTS_MAX)
+    while True:
+        try:
+            return await room()
+        except Exception:
+            failures.append(monotonic())
+            log.exception("room_failed", room=name, failures=len(failures))
+            if len(failures) == RESTARTS_MAX and failures[-1] - failures[0] < WITHIN_S:
+                raise
+            telemetry.restarts.labels(name).inc()
+            await asyncio.sleep(BACK_OFF_S[len(failures) - 1])

@@ -1,0 +1,1 @@
+"""The room of the workspace: `aggregate.py` decides, `reactor.py` welcomes, `queries.py` reads."""

@@ -1,0 +1,114 @@
+"""How a commit is written: a signed header, its events, and CloudEvents attributes around them.
+
+    {"header":{"v":1,"id":…,"noun":…,…,"digest":…},"events":[{"kind":…,"data":{…}}]}
+
+The header's exact bytes are what a signature covers (ADR 0004); its `digest` covers the exact bytes
+of the events. Both are cut out of the stored payload, never written anew. NATS headers repeat what
+a consumer of CloudEvents 1.0 wants to know without opening the payload.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+
+from bus.clock import iso
+from schemas.envelope import Commit, Event, Header
+from schemas.upcasters import UPCASTERS, upcast, version
+from schemas.vocabulary import EVENTS
+
+OPENING = b'{"header":'
+MIDDLE = b',"events":'
+_VERSIONS = {kind: version(kind) for kind, _ in UPCASTERS}
+
+
+class Undecodable(ValueError):
+    """The bytes at one position of the log are not a commit that this program can read."""
+
+
+def digest(events: bytes) -> str:
+    """BLAKE2b-256 of the exact bytes of a commit's events, in hex."""
+    return blake2b(events, digest_size=32).hexdigest()
+
+
+def encode(header: Header, events: Sequence[Event]) -> tuple[dict[str, str], bytes]:
+    """The NATS headers and the payload of a commit; fills in the header's digest."""
+    body = orjson.dumps([_fact(event) for event in events])
+    fields = {k: v for k, v in header.__dict__.items() if v != ""}
+    fields["digest"] = digest(body)
+    head = orjson.dumps(fields)
+    attributes = {
+        "Nats-Msg-Id": header.id,
+        "ce-specversion": "1.0",
+        "ce-id": header.id,
+        "ce-type": f"canopy.{header.noun}.committed",
+        "ce-source": f"/nodes/{header.origin}",
+        "ce-subject": f"{header.noun}/{header.key}",
+        "ce-time": iso(header.clock),
+        "content-type": "application/json",
+    }
+    if header.traceparent:
+        attributes["traceparent"] = header.traceparent
+    return attributes, b"".join((OPENING, head, MIDDLE, body, b"}"))
+
+
+def _fact(event: Event) -> dict[str, Any]:
+    data = event.model_dump(mode="json", exclude_defaults=True)
+    data.pop("kind", None)
+    present = _VERSIONS.get(event.kind, 1)
+    if present == 1:
+        return {"kind": event.kind, "data": data}
+    return {"kind": event.kind, "v": present, "data": data}
+
+
+def parse(payload: bytes) -> dict[str, Any]:
+    """The JSON of a commit, its events in today's shapes: no digest check, no models.
+
+    Raises `Undecodable`. For readers that only move facts about; whoever decides uses `decode`.
+    """
+    try:
+        commit: dict[str, Any] = orjson.loads(payload)
+        for fact in commit["events"]:
+            if "v" in fact or fact["kind"] in _VERSIONS:
+                fact["data"] = upcast(fact["kind"], fact.pop("v", 1), fact["data"])
+        return commit
+    except (ValueError, KeyError, TypeError) as error:
+        raise Undecodable(f"not a commit: {error}") from error
+
+
+def decode(payload: bytes, seq: int = 0) -> Commit:
+    """The commit in *payload*, checked against its digest and its models, in today's shapes.
+
+    Raises `Undecodable` with the position and the reason.
+    """
+    try:
+        head, body = split(payload)
+        header = Header.model_validate_json(head)
+        if header.digest != digest(body):
+            raise Undecodable("the events do not have the digest in the header")
+        facts = parse(payload)["events"]
+        return Commit(header, tuple(revive(fact) for fact in facts), seq)
+    except (ValueError, KeyError) as error:
+        raise Undecodable(f"position {seq}: {error}") from error
+
+
+def revive(fact: dict[str, Any]) -> Event:
+    """The event that a fact tells of. Raises KeyError for an unknown kind."""
+    return EVENTS[fact["kind"]].model_validate({"kind": fact["kind"], **fact["data"]})
+
+
+def split(payload: bytes) -> tuple[bytes, bytes]:
+    """The exact bytes of the header and of the events, cut out of *payload*."""
+    if not payload.startswith(OPENING) or not payload.endswith(b"}"):
+        raise Undecodable("does not begin with a header")
+    text = payload.decode()
+    _, end = json.JSONDecoder().raw_decode(text, len(OPENING))
+    head = text[len(OPENING) : end].encode()
+    rest = payload[len(OPENING) + len(head) :]
+    if not rest.startswith(MIDDLE):
+        raise Undecodable("has no events after its header")
+    return head, rest[len(MIDDLE) : -1]

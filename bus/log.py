@@ -1,0 +1,330 @@
+"""The log: the one place where what has happened is kept, and the only way to add to it.
+
+`append` stores one commit if its aggregate still stands where the caller saw it (`expected`, the
+position of its last commit, 0 for none): optimistic concurrency and idempotence in one guard.
+Commits that wait together share their fsyncs: few go out as plain publishes, many as one JetStream
+atomic batch (ADR 0003). Positions (`seq`) start at 1 and have no holes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, Protocol
+
+import orjson
+
+from bus import codec, subjects
+from bus.clock import new_id
+from bus.wire import BrokerLost, Wire
+from schemas.envelope import Commit, Event, Header
+from schemas.settings import Settings
+
+WRONG_LAST_SEQUENCE = 10071
+DUPLICATE_IN_BATCH = 10201
+END_OF_BATCH = b"204"
+NOTHING_FOUND = b"404"
+POLL_S = 1.0
+APPENDED = subjects.ephemeral("appended", "log")
+
+
+class Conflict(Exception):
+    """The aggregate has moved on since the caller read it: read it again, then decide again."""
+
+
+class Unstored(Exception):
+    """The log did not store the commit and says why; nothing was written."""
+
+
+class Unacknowledged(Exception):
+    """No answer: the commit may be in the log or not. Read the aggregate to find out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One commit as it lies in the log."""
+
+    seq: int
+    noun: str
+    key: str
+    payload: bytes
+
+
+class Log(Protocol):
+    """What readers and writers of the log rely on; one contract suite holds all kinds to it."""
+
+    epoch: str
+    """The identity of this log (16 hex digits): positions of another epoch mean nothing here."""
+
+    async def append(self, header: Header, events: Sequence[Event], expected: int) -> int:
+        """The position of the new commit.
+
+        Raises `Conflict`, `Unstored`, or `Unacknowledged` when the outcome is unknown.
+        """
+
+    async def read(self, noun: str, key: str, after: int = 0) -> list[Commit]:
+        """The commits of one aggregate later than *after*, oldest first."""
+
+    async def head(self) -> int:
+        """The position of the last commit, 0 for an empty log."""
+
+    async def page(self, after: int, limit: int) -> list[Stored]:
+        """At most *limit* commits that follow *after*; none at the head."""
+
+    def tail(self, after: int, until: int | None = None) -> AsyncIterator[list[Stored]]:
+        """Pages of commits later than *after*, for ever, or up to *until* included."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    subject: str
+    header: bytes
+    payload: bytes
+    done: asyncio.Future[int]
+
+
+class JetStreamLog:
+    """The log on a real broker: stream EVT."""
+
+    def __init__(self, wire: Wire, settings: Settings, epoch: str) -> None:
+        self.epoch = epoch
+        self._wire = wire
+        self._settings = settings
+        self._waiting: deque[_Waiting] = deque()
+        self._arrived = asyncio.Event()
+        self._news = asyncio.Event()
+        self.observe: Callable[[int], None] = lambda size: None
+        """Told the size of each group commit."""
+
+    async def append(self, header: Header, events: Sequence[Event], expected: int) -> int:
+        attributes, payload = codec.encode(header, events)
+        attributes["Nats-Expected-Last-Subject-Sequence"] = str(int(expected))
+        waiting = _Waiting(
+            subjects.event(header.noun, header.key),
+            _header(attributes),
+            payload,
+            asyncio.get_running_loop().create_future(),
+        )
+        self._waiting.append(waiting)
+        self._arrived.set()
+        return await waiting.done
+
+    async def flush(self) -> None:
+        """Send what waits, for ever: the room that must run wherever commits are appended."""
+        slots = asyncio.Semaphore(self._settings.group_commits_in_flight_max)
+        async with asyncio.TaskGroup() as group:
+            try:
+                while True:
+                    await self._arrived.wait()
+                    await slots.acquire()
+                    self._arrived.clear()
+                    batch = self._gather()
+                    sending = group.create_task(self._send(batch))
+                    sending.add_done_callback(lambda _: slots.release())
+            finally:
+                for waiting in self._waiting:
+                    _fail(waiting, Unacknowledged("the writer stopped"))
+
+    def _gather(self) -> list[_Waiting]:
+        """What waits, at most one commit for each aggregate; the rest keeps its place."""
+        batch: dict[str, _Waiting] = {}
+        later: list[_Waiting] = []
+        while self._waiting and len(batch) < self._settings.group_commit_batch_max:
+            waiting = self._waiting.popleft()
+            if waiting.subject in batch:
+                later.append(waiting)
+            else:
+                batch[waiting.subject] = waiting
+        self._waiting.extendleft(reversed(later))
+        if self._waiting:
+            self._arrived.set()
+        return list(batch.values())
+
+    async def _send(self, batch: list[_Waiting]) -> None:
+        self.observe(len(batch))
+        try:
+            if len(batch) > self._settings.group_commit_plain_max and await self._batched(batch):
+                return
+            async with asyncio.TaskGroup() as group:
+                for waiting in batch:
+                    group.create_task(self._plain(waiting))
+        except BaseException:
+            for waiting in batch:
+                _fail(waiting, Unacknowledged("the writer stopped"))
+            raise
+
+    async def _plain(self, waiting: _Waiting) -> None:
+        answer = await self._acknowledged(waiting.subject, waiting.payload, waiting.header)
+        if isinstance(answer, Exception):
+            _fail(waiting, answer)
+        else:
+            _stored(waiting, answer["seq"])
+            self._announce(answer["seq"])
+
+    async def _batched(self, batch: list[_Waiting]) -> bool:
+        """True once every commit of *batch* has its outcome; False when none was stored."""
+        name = new_id()
+        *firsts, last = batch
+        for number, waiting in enumerate(firsts, 1):
+            header = waiting.header + _batch(name, number)
+            self._wire.publish(waiting.subject, waiting.payload, header=_ended(header))
+        header = last.header + _batch(name, len(batch)) + b"Nats-Batch-Commit: 1\r\n"
+        await self._wire.writable()
+        answer = await self._acknowledged(last.subject, last.payload, header)
+        if isinstance(answer, Unacknowledged):
+            for waiting in batch:
+                _fail(waiting, answer)
+            return True
+        if isinstance(answer, Exception):
+            return False
+        first = answer["seq"] - len(batch) + 1
+        for seq, waiting in enumerate(batch, first):
+            _stored(waiting, seq)
+        self._announce(answer["seq"])
+        return True
+
+    async def _acknowledged(
+        self, subject: str, payload: bytes, header: bytes
+    ) -> dict[str, Any] | Exception:
+        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+        def receive(_subject: bytes, _header: bytes, data: bytes) -> None:
+            if not future.done():
+                future.set_result(data)
+
+        inbox = self._wire.inbox(receive)
+        try:
+            self._wire.publish(subject, payload, inbox, _ended(header))
+            data = await self._wire.until(future, self._settings.append_timeout_s)
+        except TimeoutError:
+            return Unacknowledged(f"no answer in {self._settings.append_timeout_s} s")
+        except BrokerLost as error:
+            return Unacknowledged(str(error))
+        finally:
+            self._wire.forget(inbox)
+        return _outcome(data)
+
+    def _announce(self, seq: int) -> None:
+        """Tell tails, here and elsewhere, that there is news: a hint, never the proof."""
+        self._wire.publish(APPENDED, str(seq).encode())
+
+    def nudge(self) -> None:
+        """There is news: called on each announcement (`bus.connection` subscribes)."""
+        self._news.set()
+
+    async def read(self, noun: str, key: str, after: int = 0) -> list[Commit]:
+        subject = subjects.event(noun, key)
+        commits: list[Commit] = []
+        while True:
+            stored = await self._get({"seq": after + 1, "next_by_subj": subject})
+            commits += (codec.decode(one.payload, one.seq) for one in stored)
+            if not stored:
+                return commits
+            after = stored[-1].seq
+
+    async def head(self) -> int:
+        answer = await self._wire.request(
+            f"$JS.API.STREAM.INFO.{subjects.STREAM}", b"", self._settings.append_timeout_s
+        )
+        return int(orjson.loads(answer)["state"]["last_seq"])
+
+    async def page(self, after: int, limit: int) -> list[Stored]:
+        return await self._get({"seq": after + 1}, limit)
+
+    async def tail(self, after: int, until: int | None = None) -> AsyncIterator[list[Stored]]:
+        while until is None or after < until:
+            self._news.clear()
+            limit = self._settings.tail_fetch_max
+            page = await self.page(after, limit if until is None else min(limit, until - after))
+            if page:
+                after = page[-1].seq
+                yield page
+            else:
+                await self._something()
+
+    async def _something(self) -> None:
+        """Returns at the next announcement, or after a second in case one was lost."""
+        try:
+            async with asyncio.timeout(POLL_S):
+                await self._news.wait()
+        except TimeoutError:
+            return
+
+    async def _get(self, query: dict[str, Any], limit: int = 0) -> list[Stored]:
+        """One Direct Get of up to *limit* messages (ADR-31 of NATS), oldest first."""
+        stored: list[Stored] = []
+        done: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+        def receive(_subject: bytes, header: bytes, data: bytes) -> None:
+            if data:
+                stored.append(_direct(header, data))
+            elif not done.done():
+                done.set_result(header[9:12])
+
+        body = query | {
+            "batch": limit or self._settings.tail_fetch_max,
+            "max_bytes": self._settings.tail_fetch_bytes_max,
+        }
+        inbox = self._wire.inbox(receive)
+        try:
+            subject = f"$JS.API.DIRECT.GET.{subjects.STREAM}"
+            self._wire.publish(subject, orjson.dumps(body), inbox)
+            status = await self._wire.until(done, self._settings.append_timeout_s)
+        finally:
+            self._wire.forget(inbox)
+        if status not in (END_OF_BATCH, NOTHING_FOUND):
+            raise BrokerLost(f"the broker refused to read the log: status {status.decode()!r}")
+        return stored
+
+
+def epoch_of(created: str) -> str:
+    """The epoch of the stream that was created at *created* (the broker's own timestamp)."""
+    return blake2b(created.encode(), digest_size=8).hexdigest()
+
+
+def _header(attributes: dict[str, str]) -> bytes:
+    """The opening of a NATS header block; `_ended` ends it."""
+    return ("NATS/1.0\r\n" + "".join(f"{k}: {v}\r\n" for k, v in attributes.items())).encode()
+
+
+def _batch(name: str, number: int) -> bytes:
+    return f"Nats-Batch-Id: {name}\r\nNats-Batch-Sequence: {number}\r\n".encode()
+
+
+def _ended(header: bytes) -> bytes:
+    return header + b"\r\n"
+
+
+def _outcome(data: bytes) -> dict[str, Any] | Exception:
+    answer: dict[str, Any] = orjson.loads(data) if data else {"error": {"description": "refused"}}
+    error = answer.get("error")
+    if error is None:
+        return answer
+    if error.get("err_code") in (WRONG_LAST_SEQUENCE, DUPLICATE_IN_BATCH):
+        return Conflict(error["description"])
+    return Unstored(error.get("description", "the broker refused the commit"))
+
+
+def _direct(header: bytes, data: bytes) -> Stored:
+    seq = _value(header, b"Nats-Sequence: ")
+    subject = _value(header, b"Nats-Subject: ")
+    noun, key = subjects.aggregate(subject)
+    return Stored(int(seq), noun, key, data)
+
+
+def _value(header: bytes, name: bytes) -> str:
+    start = header.index(name) + len(name)
+    return header[start : header.index(b"\r", start)].decode()
+
+
+def _stored(waiting: _Waiting, seq: int) -> None:
+    if not waiting.done.done():
+        waiting.done.set_result(seq)
+
+
+def _fail(waiting: _Waiting, error: Exception) -> None:
+    if not waiting.done.done():
+        waiting.done.set_exception(error)

@@ -1,0 +1,268 @@
+"""What this process reads from: tables at one position of the log, and who may be told of news.
+
+One file of tables is current; a rebuild fills another beside it and then takes its place, so reads
+never stop. Everything here is disposable: the log can make it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import structlog
+
+from actors.projection_file import Foreign, Poison, ProjectionFile, Statements
+from actors.projector import Projector
+from bus import codec
+from bus.log import Log, Stored
+from bus.telemetry import Telemetry
+from gateway.directory import Directory
+from schemas.settings import Settings
+
+NEAR = 1_000
+"""A rebuilt file takes over once it is this few positions behind the one it replaces."""
+
+log = structlog.get_logger()
+Row = tuple[Any, ...]
+
+
+class Behind(Exception):
+    """The tables have not reached the position that was asked for. `reason` says why, if known."""
+
+    def __init__(self, seq: int, position: int, reason: str = "") -> None:
+        super().__init__(f"position {seq} is not reached yet: at {position}. {reason}".strip())
+        self.seq, self.position, self.reason = seq, position, reason
+
+
+class Reads:
+    """The tables of this process and the directory kept from them."""
+
+    def __init__(
+        self,
+        folder: Path,
+        statements: Statements,
+        log_: Log,
+        settings: Settings,
+        telemetry: Telemetry,
+    ) -> None:
+        self.directory = Directory()
+        self.position = 0
+        self.stopped = ""
+        """Why folding has stopped; empty while it goes on."""
+        self.heard: list[Callable[[list[Stored]], None]] = []
+        """Told of each batch once the tables and the directory know it."""
+        self._folder = folder
+        self._statements = statements
+        self._log = log_
+        self._settings = settings
+        self._telemetry = telemetry
+        self._file: ProjectionFile | None = None
+        self._rebuilding = asyncio.Lock()
+        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._order = count()
+        self._folder_worker = ThreadPoolExecutor(1, "fold")
+        self._rebuild_worker = ThreadPoolExecutor(1, "rebuild")
+        self._readers = ThreadPoolExecutor(settings.read_threads, "read")
+
+    @property
+    def file(self) -> ProjectionFile:
+        """The current file of tables."""
+        if self._file is None:
+            raise Behind(0, 0, "The tables are not open yet.")
+        return self._file
+
+    async def open(self) -> None:
+        """Open the newest file of this log, or begin an empty one, and load the directory."""
+        loop = asyncio.get_running_loop()
+        self._file = await loop.run_in_executor(self._folder_worker, self._opened)
+        self._projector = Projector(
+            self._file, self._log, self._settings, self._telemetry, self._folder_worker
+        )
+        self.position = self._file.seq
+        await self.directory.load(self.rows)
+
+    def _opened(self) -> ProjectionFile:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        paths = sorted(self._folder.glob("*.duckdb"), key=lambda path: path.stat().st_mtime)
+        for path in reversed(paths):
+            try:
+                file = self._attach(path)
+                self._probe(file)
+            except (Foreign, duckdb.Error) as error:
+                if "lock" in str(error):
+                    raise
+                log.warning("projection_set_aside", path=str(path), reason=str(error))
+                path.rename(path.with_suffix(".unusable"))
+            else:
+                return file
+        return self._attach(self._fresh_path())
+
+    def _probe(self, file: ProjectionFile) -> None:
+        """Raises duckdb.Error when a table that today's SQL has is missing or unreadable."""
+        with closing(file.cursor()) as cursor:
+            for name in file.tables():
+                cursor.execute(f"SELECT * FROM {name} LIMIT 1").fetchall()  # noqa: S608
+
+    def _attach(self, path: Path) -> ProjectionFile:
+        limit = self._settings.projection_memory_bytes_max
+        return ProjectionFile(path, self._statements, self._log.epoch, limit)
+
+    def _fresh_path(self) -> Path:
+        taken = len(list(self._folder.iterdir()))
+        return self._folder / f"{self._statements.version}-{taken}.duckdb"
+
+    async def run(self) -> None:
+        """Fold what comes, for ever; replace tables that older SQL has made."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._fold())
+            if not self.file.current:
+                log.info("projection_outdated", remedy="rebuilding beside it; reads go on")
+                await self.rebuild()
+
+    async def _fold(self) -> None:
+        try:
+            await self._projector.run(self._folded)
+        except* Poison as poison:
+            self.stopped = str(poison.exceptions[0])
+            log.critical("projection_stopped", reason=self.stopped, position=self.position)
+
+    async def _folded(self, stored: list[Stored]) -> None:
+        touched = {(one.noun, one.key) for one in stored}
+        await self.directory.refresh(self.rows, touched)
+        self.position = stored[-1].seq
+        self._telemetry.position.set(self.position)
+        for hear in self.heard:
+            hear(stored)
+        while self._waiting and self._waiting[0][0] <= self.position:
+            _, _, future = heapq.heappop(self._waiting)
+            if not future.done():
+                future.set_result(None)
+
+    async def rebuild(self) -> int:
+        """Fill a new file from the whole log and put it in the old one's place: its position."""
+        async with self._rebuilding:
+            loop = asyncio.get_running_loop()
+            path = self._fresh_path()
+            successor = await loop.run_in_executor(self._rebuild_worker, self._attach, path)
+            aside = self._aside(successor)
+            await aside.run(_unheard, until=self.position)
+            while successor.seq + NEAR < self.position:
+                await aside.run(_unheard, until=self.position)
+            async with self._projector.step:
+                await aside.run(_unheard, until=self.file.seq)
+                old, self._file, self._projector.file = self.file, successor, successor
+            await loop.run_in_executor(self._readers, _retire, old)
+            return successor.seq
+
+    def _aside(self, file: ProjectionFile) -> Projector:
+        return Projector(file, self._log, self._settings, self._telemetry, self._rebuild_worker)
+
+    async def verify(self) -> dict[str, Any]:
+        """Fold the whole log aside and hold the live tables against it.
+
+        Every commit on the way is decoded with its digest and its models. The result has
+        `position`, `tables` with their counts, and `difference`: None, or the first one found.
+        """
+        async with self._rebuilding:
+            loop = asyncio.get_running_loop()
+            path = self._folder / "verify.tmp"
+            path.unlink(missing_ok=True)
+            aside = await loop.run_in_executor(self._rebuild_worker, self._attach, path)
+            try:
+                position = self.position
+                undecodable = await self._decoded(position)
+                await self._aside(aside).run(_unheard, until=position)
+                worker = self._rebuild_worker
+                report = await loop.run_in_executor(worker, compare, self.file, aside, position)
+                return report | {"difference": undecodable or report["difference"]}
+            finally:
+                aside.close()
+                path.unlink(missing_ok=True)
+
+    async def _decoded(self, until: int) -> dict[str, Any] | None:
+        """The first commit that does not decode, or that does not follow the one before it."""
+        expected = 1
+        async for page in self._log.tail(0, until):
+            for one in page:
+                try:
+                    if one.seq != expected:
+                        raise codec.Undecodable(f"position {expected} is missing")
+                    codec.decode(one.payload, one.seq)
+                except codec.Undecodable as error:
+                    return {"seq": one.seq, "reason": str(error)}
+                expected += 1
+            await asyncio.sleep(0)
+        return None
+
+    async def reached(self, seq: int) -> None:
+        """Returns once the tables know the position *seq*. Raises `Behind` after `read_wait_s`."""
+        if seq <= self.position:
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiting, (seq, next(self._order), future))
+        try:
+            async with asyncio.timeout(self._settings.read_wait_s):
+                await future
+        except TimeoutError as error:
+            raise Behind(seq, self.position, self.stopped) from error
+
+    async def query(self, sql: str, args: Sequence[Any] = ()) -> list[Row]:
+        """The rows of one statement, read in a worker thread."""
+        return (await self._read(sql, args))[1]
+
+    async def rows(self, sql: str, args: Sequence[Any] = ()) -> list[dict[str, Any]]:
+        """The rows of one statement as dictionaries: column → value."""
+        names, rows = await self._read(sql, args)
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    async def _read(self, sql: str, args: Sequence[Any]) -> tuple[list[str], list[Row]]:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._readers, _select, self.file, sql, args)
+
+    async def lag(self) -> int:
+        """How many positions the tables are behind the head of the log."""
+        lag = max(0, await self._log.head() - self.position)
+        self._telemetry.lag.set(lag)
+        return lag
+
+    def close(self) -> None:
+        """Close the tables and end the worker threads."""
+        for worker in (self._readers, self._folder_worker, self._rebuild_worker):
+            worker.shutdown(wait=True, cancel_futures=True)
+        if self._file is not None:
+            self._file.close()
+
+
+async def _unheard(_: list[Stored]) -> None:
+    """Nobody needs to hear of what is folded aside."""
+
+
+def _select(file: ProjectionFile, sql: str, args: Sequence[Any]) -> tuple[list[str], list[Row]]:
+    with closing(file.cursor()) as cursor:
+        cursor.execute(sql, args)
+        return [column[0] for column in cursor.description or ()], cursor.fetchall()
+
+
+def _retire(file: ProjectionFile) -> None:
+    file.close()
+    file.path.unlink(missing_ok=True)
+
+
+def compare(live: ProjectionFile, aside: ProjectionFile, seq: int) -> dict[str, Any]:
+    """The tables of both files up to the position *seq*: counts, and the first difference."""
+    ours, theirs = live.hashes(seq), aside.hashes(seq)
+    counts = {name: rows for name, (rows, _) in theirs.items()}
+    report: dict[str, Any] = {"position": seq, "tables": counts, "difference": None}
+    for name in sorted(ours.keys() | theirs.keys()):
+        if ours.get(name) != theirs.get(name):
+            where = live.differs_from(aside, name, seq) if name in ours and name in theirs else 0
+            report["difference"] = {"table": name, "seq": where, "reason": "the tables differ"}
+            break
+    return report
