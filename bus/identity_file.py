@@ -1,0 +1,134 @@
+"""Where a node's identity is kept: `identity.json`, readable by its owner alone.
+
+Losing this file is losing the node's name and every key derived from it, so it is written once,
+durably, and never made anew beside a log that an earlier identity has written.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from base64 import b64decode, b64encode
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+from bus.crypto import SECRET_BYTES, Cost, Identity, Secrets, identity, lock, new_secrets, unlock
+
+FILE = "identity.json"
+LOG_DIRECTORY = Path("nats", "jetstream")
+VERSION = 1
+
+
+class IdentityUnusable(Exception):
+    """The node cannot become itself; the text says which file and what to do."""
+
+
+class PassphraseMissing(IdentityUnusable):
+    """The identity is sealed under a passphrase and none was given."""
+
+
+def identify(directory: Path, passphrase: str | None = None, cost: Cost | None = None) -> Identity:
+    """The identity of the node in *directory*, made on its first start.
+
+    With a passphrase the secrets are sealed under it; an identity that lay open so far is sealed
+    now. *cost* is the price of guessing the passphrase. Raises `IdentityUnusable`,
+    `PassphraseMissing` or `bus.crypto.PassphraseWrong`; takes about 0.4 s with a passphrase.
+    """
+    path = directory / FILE
+    cost = cost or Cost()
+    if not path.exists():
+        _refuse_beside_a_log(directory)
+        made = identity(new_secrets())
+        _write(path, _record(made, passphrase, cost), replace=False)
+        return made
+    record = _read(path)
+    found = _revive(path, record, passphrase)
+    if passphrase is not None and "locked" not in record:
+        _write(path, _record(found, passphrase, cost), replace=True)
+    return found
+
+
+def _refuse_beside_a_log(directory: Path) -> None:
+    log = directory / LOG_DIRECTORY
+    if log.is_dir() and any(log.iterdir()):
+        raise IdentityUnusable(
+            f"{directory} holds a log but no {FILE}. Restore {FILE} from your backup, "
+            "or start with another data directory; a new identity could not vouch for that log."
+        )
+
+
+def _record(of: Identity, passphrase: str | None, cost: Cost) -> dict[str, Any]:
+    record: dict[str, Any] = {
+        "v": VERSION,
+        "node": of.node_id,
+        "verify_key": b64encode(of.verify_key).decode(),
+        "exchange_key": b64encode(of.exchange_key).decode(),
+        "binding": b64encode(of.sign("bind-exchange", of.exchange_key)).decode(),
+    }
+    if passphrase is not None:
+        return record | {"locked": lock(of.secrets, passphrase, cost)}
+    secrets = of.secrets
+    names = ("signing", "exchange", "root")
+    return record | {"secrets": {n: b64encode(getattr(secrets, n)).decode() for n in names}}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        raise IdentityUnusable(f"{path} can be read by others (mode {mode:o}): chmod 600 {path}")
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise _damaged(path) from error
+    if not isinstance(record, dict) or record.get("v") != VERSION:
+        raise _damaged(path)
+    return record
+
+
+def _revive(path: Path, record: dict[str, Any], passphrase: str | None) -> Identity:
+    try:
+        if "locked" in record:
+            if passphrase is None:
+                raise PassphraseMissing(f"{path} is sealed: set CANOPY_PASSPHRASE to open it")
+            secrets = unlock(record["locked"], passphrase)
+        else:
+            names = ("signing", "exchange", "root")
+            secrets = Secrets(*(b64decode(record["secrets"][n], validate=True) for n in names))
+        found = identity(secrets)
+        public = (found.node_id, b64encode(found.verify_key).decode())
+        told = (record["node"], record["verify_key"])
+        same_exchange = b64encode(found.exchange_key).decode() == record["exchange_key"]
+    except (KeyError, ValueError, TypeError) as error:
+        raise _damaged(path) from error
+    if public != told or not same_exchange or len(secrets.root) != SECRET_BYTES:
+        raise _damaged(path)
+    return found
+
+
+def _damaged(path: Path) -> IdentityUnusable:
+    return IdentityUnusable(f"{path} is damaged: restore it from your backup")
+
+
+def _write(path: Path, record: dict[str, Any], *, replace: bool) -> None:
+    """Durable and whole, or not at all; without *replace* an existing file is never touched."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = path.with_name(f".{path.name}.{token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(record, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        if replace:
+            draft.replace(path)
+        else:
+            os.link(draft, path)  # Fails when another process was faster; rename would overwrite.
+    finally:
+        draft.unlink(missing_ok=True)
+    parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(parent)
+    finally:
+        os.close(parent)

@@ -1,0 +1,77 @@
+"""The identity of a node outlives everything but the loss of its file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bus.crypto import Cost, PassphraseWrong
+from bus.identity_file import FILE, IdentityUnusable, PassphraseMissing, identify
+
+CHEAP = Cost(passes=1, memory_bytes=8192)
+
+
+def test_the_first_start_makes_an_identity_and_the_next_finds_it(tmp_path: Path) -> None:
+    made = identify(tmp_path / "data")
+
+    assert identify(tmp_path / "data") == made
+    assert (tmp_path / "data" / FILE).stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in (tmp_path / "data").iterdir()] == [FILE]
+
+
+def test_with_a_passphrase_nothing_lies_open(tmp_path: Path) -> None:
+    made = identify(tmp_path, "correct horse", CHEAP)
+
+    assert identify(tmp_path, "correct horse", CHEAP) == made
+    assert "secrets" not in json.loads((tmp_path / FILE).read_text())
+    with pytest.raises(PassphraseMissing, match="CANOPY_PASSPHRASE"):
+        identify(tmp_path)
+    with pytest.raises(PassphraseWrong):
+        identify(tmp_path, "correct house")
+
+
+def test_an_open_identity_is_sealed_by_the_first_passphrase(tmp_path: Path) -> None:
+    made = identify(tmp_path)
+
+    assert identify(tmp_path, "correct horse", CHEAP) == made
+    with pytest.raises(PassphraseMissing):
+        identify(tmp_path)
+
+
+def test_no_identity_is_made_beside_a_log(tmp_path: Path) -> None:
+    (tmp_path / "nats" / "jetstream" / "CANOPY").mkdir(parents=True)
+
+    with pytest.raises(IdentityUnusable, match="backup"):
+        identify(tmp_path)
+    assert not (tmp_path / FILE).exists()
+
+
+def test_an_identity_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    identify(tmp_path)
+    (tmp_path / FILE).chmod(0o644)
+
+    with pytest.raises(IdentityUnusable, match="chmod 600"):
+        identify(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"v": 1}', '{"v": 1, "node": "n", "secrets": {"signing": "!"}}']
+)
+def test_a_damaged_identity_is_refused(tmp_path: Path, text: str) -> None:
+    identify(tmp_path)
+    (tmp_path / FILE).write_text(text)
+
+    with pytest.raises(IdentityUnusable, match="damaged"):
+        identify(tmp_path)
+
+
+@pytest.mark.parametrize("part", ["node", "verify_key", "exchange_key"])
+def test_an_identity_that_contradicts_itself_is_refused(tmp_path: Path, part: str) -> None:
+    identify(tmp_path)
+    record = json.loads((tmp_path / FILE).read_text())
+    (tmp_path / FILE).write_text(json.dumps(record | {part: record[part][:-2] + "AA"}))
+
+    with pytest.raises(IdentityUnusable, match="damaged"):
+        identify(tmp_path)
