@@ -31,8 +31,9 @@ SigningPurpose = Literal[
 """What this node may vouch for. Signed bytes are `canopy/1 <purpose> ‖ 0x00 ‖ data`."""
 
 KeyPurpose = Literal[
-    "api-key", "session", "code", "password", "cookie", "csrf", "vault", "cursor", "upload"
-]
+    "account", "api-key", "session", "code", "password", "cookie", "csrf", "cursor", "fingerprint",
+    "vault", "upload",
+]  # fmt: skip
 """What keys are derived for, and what is sealed under them."""
 
 SECRET_BYTES = 32
@@ -83,6 +84,10 @@ class Identity:
     def derive(self, purpose: KeyPurpose, *parts: str) -> bytes:
         """32 bytes that the same purpose and parts always give, here and nowhere else."""
         return self._derive(b"canopy derive", purpose, *parts)
+
+    def account_key(self, account_id: str) -> bytes:
+        """The Ed25519 public key (32 bytes) of an account that lives on this node."""
+        return bytes(SigningKey(self.derive("account", account_id)).verify_key)
 
     def seal(self, purpose: KeyPurpose, plaintext: bytes, aad: bytes) -> str:
         """*plaintext*, readable here only, for *purpose* and beside *aad* only, as base64url."""

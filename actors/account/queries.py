@@ -48,11 +48,12 @@ LEFT JOIN latest c ON c.id = a.id
 WHERE $1::VARCHAR[] IS NULL OR list_contains($1::VARCHAR[], a.id)
 ORDER BY a.seq
 """
-"""One row an account, oldest first; `seq` is the position of its last commit, `since` of its first."""
+"""One row an account, oldest first; `since` is where its first commit is, `seq` of its last."""
 
 KEYS = """
 SELECT k.id, k.account_id, k.secret_hash, k.scopes, k.label,
-       epoch_ms(k.time) AS created_ms, epoch_ms(k.expires_at) AS expires_ms, r.id IS NOT NULL AS revoked
+       epoch_ms(k.time) AS created_ms, epoch_ms(k.expires_at) AS expires_ms,
+       r.id IS NOT NULL AS revoked
 FROM api_key k
 LEFT JOIN (SELECT DISTINCT account_id, id FROM api_key_revocation) r
     ON r.account_id = k.account_id AND r.id = k.id

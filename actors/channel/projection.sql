@@ -13,10 +13,10 @@ CREATE TABLE IF NOT EXISTS channel_change (
     ttl_days INTEGER, preserved BOOLEAN, archived BOOLEAN, removed BOOLEAN
 );
 
--- `present` is NULL when only the role changed, `role` when the member was removed.
+-- One row is one word about a member: the role from now on, NULL for who has left.
 CREATE TABLE IF NOT EXISTS channel_member (
     seq UBIGINT, channel_id VARCHAR, account_id VARCHAR, time TIMESTAMP, clock VARCHAR,
-    origin VARCHAR, present BOOLEAN, role VARCHAR
+    origin VARCHAR, role VARCHAR, came BOOLEAN
 );
 
 CREATE TABLE IF NOT EXISTS channel_mute (
@@ -28,11 +28,6 @@ SELECT seq, id, time, clock, origin, author,
        data->>'name', coalesce(data->>'description', ''), data->>'type', data->>'privacy_mode'
 FROM batch WHERE kind = 'channel_opened';
 
--- Whoever opens a channel is its first admin; nobody opened `general`.
-INSERT INTO channel_member
-SELECT seq, id, author, time, clock, origin, true, 'admin'
-FROM batch WHERE kind = 'channel_opened' AND data->>'type' <> 'general';
-
 INSERT INTO channel_change
 SELECT seq, id, time, clock, origin,
        data->>'name', data->>'topic', data->>'description', data->>'privacy_mode',
@@ -42,8 +37,7 @@ FROM batch WHERE kind IN ('channel_described', 'lifecycle_changed', 'channel_rem
 
 INSERT INTO channel_member
 SELECT seq, id, data->>'account_id', time, clock, origin,
-       CASE kind WHEN 'member_added' THEN true WHEN 'member_removed' THEN false END,
-       data->>'role'
+       CASE WHEN kind <> 'member_removed' THEN data->>'role' END, kind = 'member_added'
 FROM batch WHERE kind IN ('member_added', 'role_changed', 'member_removed');
 
 INSERT INTO channel_mute

@@ -58,17 +58,17 @@ LEFT JOIN latest c ON c.id = o.id
 WHERE $1::VARCHAR[] IS NULL OR list_contains($1::VARCHAR[], o.id)
 ORDER BY o.since
 """
-"""One row a channel, oldest first, removed ones included; `seq` is the position of its last commit."""
+"""One row a channel, oldest first, removed ones too; `seq` is the position of its last commit."""
 
 MEMBERS = """
 SELECT channel_id, account_id,
-       arg_max(role, (clock, origin)) AS role,
-       epoch_ms(arg_max(time, (clock, origin)) FILTER (present)) AS joined_ms,
-       arg_max(seq, (clock, origin)) FILTER (present) AS since
+       arg_max(coalesce(role, ''), (clock, origin)) AS role,
+       epoch_ms(max(time) FILTER (came)) AS joined_ms,
+       max(seq) FILTER (came) AS since
 FROM channel_member
 WHERE $1::VARCHAR[] IS NULL OR list_contains($1::VARCHAR[], channel_id)
 GROUP BY channel_id, account_id
-HAVING arg_max(present, (clock, origin))
+HAVING role <> ''
 ORDER BY since
 """
 """Present members with their roles, in the order in which they came."""
