@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from time import perf_counter
@@ -128,19 +127,32 @@ class Host:
         if aggregate is None:
             raise Refused("invalid_command", f"There is no noun {request.noun!r} here.")
         command = _command(aggregate, request)
-        async with self._turn(request.noun, request.key):
-            unheard = command.kind == aggregate.opens
-            for _ in range(self._settings.conflict_retries_max):
-                loaded = await self._loaded(aggregate, request.key, unheard=unheard)
-                unheard = False
-                try:
-                    answer = await self._once(aggregate, loaded, command, request, traceparent)
-                except Conflict:
-                    self._known.pop((request.noun, request.key), None)
-                    self._telemetry.conflicts.inc()
-                    continue
-                if answer is not None:
-                    return answer
+        turn = self._turns.setdefault((request.noun, request.key), _Turn())
+        turn.takers += 1
+        try:
+            async with turn.lock:
+                return await self._retried(aggregate, command, request, traceparent)
+        finally:
+            turn.takers -= 1
+            if not turn.takers:
+                del self._turns[request.noun, request.key]
+
+    async def _retried(
+        self, aggregate: Aggregate[Any], command: Command, request: Request, traceparent: str
+    ) -> Answer:
+        """Decide until the log agrees on where the aggregate stood, a fixed number of times."""
+        unheard = command.kind == aggregate.opens
+        for _ in range(self._settings.conflict_retries_max):
+            loaded = await self._loaded(aggregate, request.key, unheard=unheard)
+            unheard = False
+            try:
+                answer = await self._once(aggregate, loaded, command, request, traceparent)
+            except Conflict:
+                self._known.pop((request.noun, request.key), None)
+                self._telemetry.conflicts.inc()
+                continue
+            if answer is not None:
+                return answer
         raise Refused("contended", "Too many at once are changing this: try again.")
 
     async def _once(
@@ -256,22 +268,11 @@ class Host:
         await self._snapshots.save(aggregate.noun, key, snapshot)
         loaded.since_snapshot = 0
 
-    @asynccontextmanager
-    async def _turn(self, noun: str, key: str) -> AsyncIterator[None]:
-        """One command after the other on one aggregate: at once they would only conflict."""
-        turn = self._turns.setdefault((noun, key), _Turn())
-        turn.takers += 1
-        try:
-            async with turn.lock:
-                yield
-        finally:
-            turn.takers -= 1
-            if not turn.takers:
-                del self._turns[noun, key]
-
 
 @dataclass(slots=True)
 class _Turn:
+    """One command after the other on one aggregate: at once they would only conflict."""
+
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     takers: int = 0
 

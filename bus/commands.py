@@ -10,13 +10,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-import orjson
-from nats.aio.client import Client
-from nats.aio.msg import Msg
-from nats.errors import Error as NatsError
-from nats.errors import NoRespondersError
-
 from bus import subjects
+from bus.wire import BrokerLost, Wire
 from schemas.envelope import Answer, Refused, Request
 
 Handle = Callable[[Request], Awaitable[Answer]]
@@ -33,24 +28,25 @@ class Commands(Protocol):
         """What came of it. Raises `Refused`, or `Unavailable`."""
 
 
-class NatsCommands:
+class WireCommands:
     """Commands over the broker."""
 
-    def __init__(self, client: Client, timeout_s: float) -> None:
-        self._client = client
+    def __init__(self, wire: Wire, timeout_s: float) -> None:
+        self._wire = wire
         self._timeout_s = timeout_s
 
     async def send(self, request: Request) -> Answer:
         subject = subjects.command(request.noun, request.key)
+        payload = request.__pydantic_serializer__.to_json(request, exclude_defaults=True)
         try:
-            reply = await self._client.request(
-                subject, request.model_dump_json().encode(), timeout=self._timeout_s
-            )
-        except NoRespondersError as error:
+            data = await self._wire.ask(subject, payload, self._timeout_s)
+        except LookupError as error:
             raise Unavailable("no actor process is running") from error
-        except (NatsError, TimeoutError) as error:
-            raise Unavailable(f"no answer to the command: {error}") from error
-        return accepted(Answer.model_validate_json(reply.data))
+        except TimeoutError as error:
+            raise Unavailable(f"no answer to the command in {self._timeout_s} s") from error
+        except BrokerLost as error:
+            raise Unavailable(str(error)) from error
+        return accepted(Answer.model_validate_json(data))
 
 
 def accepted(answer: Answer) -> Answer:
@@ -60,17 +56,40 @@ def accepted(answer: Answer) -> Answer:
     return answer
 
 
-async def serve(client: Client, handle: Handle, in_flight_max: int) -> None:
-    """Answer commands, for ever, at most *in_flight_max* at once; the queue group shares them."""
-    places = asyncio.Semaphore(in_flight_max)
-    subscription = await client.subscribe(subjects.COMMANDS, queue=subjects.QUEUE)
-    async with asyncio.TaskGroup() as group:
-        async for message in subscription.messages:
-            await places.acquire()
-            answering = group.create_task(_answer(message, handle))
-            answering.add_done_callback(lambda _: places.release())
+async def serve(wire: Wire, handle: Handle, in_flight_max: int) -> None:
+    """Answer commands, for ever; the queue group shares them among processes.
 
+    At most *in_flight_max* are being answered at once; who comes in between is told to come again.
+    """
+    failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    answering: set[asyncio.Task[None]] = set()
 
-async def _answer(message: Msg, handle: Handle) -> None:
-    answer = await handle(Request(**orjson.loads(message.data)))
-    await message.respond(answer.model_dump_json(exclude_defaults=True).encode())
+    def receive(reply: bytes, _header: bytes, data: bytes) -> None:
+        if len(answering) >= in_flight_max:
+            return  # The sender's own timeout tells it; an answer would only add to the load.
+        task = asyncio.get_running_loop().create_task(answer(reply, data))
+        answering.add(task)
+        task.add_done_callback(finished)
+
+    async def answer(reply: bytes, data: bytes) -> None:
+        done = await handle(Request.model_validate_json(data))
+        wire.publish(
+            reply.decode(), done.__pydantic_serializer__.to_json(done, exclude_defaults=True)
+        )
+
+    def finished(task: asyncio.Task[None]) -> None:
+        answering.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not failed.done():
+            failed.set_exception(error)
+
+    wire.subscribe(subjects.COMMANDS, receive, subjects.QUEUE)
+    try:
+        await asyncio.wait((failed, wire.lost), return_when=asyncio.FIRST_COMPLETED)
+        for ended in (failed, wire.lost):
+            if ended.done():
+                ended.result()
+    finally:
+        for task in answering:
+            task.cancel()
+        await asyncio.gather(*answering, return_exceptions=True)

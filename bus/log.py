@@ -25,6 +25,7 @@ from schemas.settings import Settings
 
 WRONG_LAST_SEQUENCE = 10071
 DUPLICATE_IN_BATCH = 10201
+LAST_OF_BATCH = b"Nats-Batch-Commit: 1\r\n"
 END_OF_BATCH = b"204"
 NOTHING_FOUND = b"404"
 POLL_S = 1.0
@@ -126,7 +127,7 @@ class JetStreamLog:
                     sending.add_done_callback(lambda _: slots.release())
             finally:
                 for waiting in self._waiting:
-                    _fail(waiting, Unacknowledged("the writer stopped"))
+                    _settle(waiting, Unacknowledged("the writer stopped"))
 
     def _gather(self) -> list[_Waiting]:
         """What waits, at most one commit for each aggregate; the rest keeps its place."""
@@ -153,58 +154,45 @@ class JetStreamLog:
                     group.create_task(self._plain(waiting))
         except BaseException:
             for waiting in batch:
-                _fail(waiting, Unacknowledged("the writer stopped"))
+                _settle(waiting, Unacknowledged("the writer stopped"))
             raise
 
     async def _plain(self, waiting: _Waiting) -> None:
-        answer = await self._acknowledged(waiting.subject, waiting.payload, waiting.header)
-        if isinstance(answer, Exception):
-            _fail(waiting, answer)
-        else:
-            _stored(waiting, answer["seq"])
-            self._announce(answer["seq"])
+        outcome = await self._acknowledged(waiting)
+        _settle(waiting, outcome)
+        if isinstance(outcome, int):
+            self._announce(outcome)
 
     async def _batched(self, batch: list[_Waiting]) -> bool:
         """True once every commit of *batch* has its outcome; False when none was stored."""
         name = new_id()
         *firsts, last = batch
         for number, waiting in enumerate(firsts, 1):
-            header = waiting.header + _batch(name, number)
-            self._wire.publish(waiting.subject, waiting.payload, header=_ended(header))
-        header = last.header + _batch(name, len(batch)) + b"Nats-Batch-Commit: 1\r\n"
+            header = _ended(waiting.header + _member(name, number))
+            self._wire.publish(waiting.subject, waiting.payload, header=header)
         await self._wire.writable()
-        answer = await self._acknowledged(last.subject, last.payload, header)
-        if isinstance(answer, Unacknowledged):
+        outcome = await self._acknowledged(last, _member(name, len(batch)) + LAST_OF_BATCH)
+        if isinstance(outcome, int):
+            for seq, waiting in enumerate(batch, outcome - len(batch) + 1):
+                _settle(waiting, seq)
+            self._announce(outcome)
+        elif isinstance(outcome, Unacknowledged):
             for waiting in batch:
-                _fail(waiting, answer)
-            return True
-        if isinstance(answer, Exception):
-            return False
-        first = answer["seq"] - len(batch) + 1
-        for seq, waiting in enumerate(batch, first):
-            _stored(waiting, seq)
-        self._announce(answer["seq"])
-        return True
+                _settle(waiting, outcome)
+        return not isinstance(outcome, Conflict | Unstored)
 
-    async def _acknowledged(
-        self, subject: str, payload: bytes, header: bytes
-    ) -> dict[str, Any] | Exception:
-        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-
-        def receive(_subject: bytes, _header: bytes, data: bytes) -> None:
-            if not future.done():
-                future.set_result(data)
-
-        inbox = self._wire.inbox(receive)
+    async def _acknowledged(self, waiting: _Waiting, batch: bytes = b"") -> int | Exception:
+        """The position that the broker gave, or why it gave none."""
+        header = _ended(waiting.header + batch)
+        timeout_s = self._settings.append_timeout_s
         try:
-            self._wire.publish(subject, payload, inbox, _ended(header))
-            data = await self._wire.until(future, self._settings.append_timeout_s)
+            data = await self._wire.ask(waiting.subject, waiting.payload, timeout_s, header)
         except TimeoutError:
-            return Unacknowledged(f"no answer in {self._settings.append_timeout_s} s")
+            return Unacknowledged(f"no answer in {timeout_s} s")
         except BrokerLost as error:
             return Unacknowledged(str(error))
-        finally:
-            self._wire.forget(inbox)
+        except LookupError:
+            return Unstored("the stream is absent")
         return _outcome(data)
 
     def _announce(self, seq: int) -> None:
@@ -226,7 +214,7 @@ class JetStreamLog:
             after = stored[-1].seq
 
     async def head(self) -> int:
-        answer = await self._wire.request(
+        answer = await self._wire.ask(
             f"$JS.API.STREAM.INFO.{subjects.STREAM}", b"", self._settings.append_timeout_s
         )
         return int(orjson.loads(answer)["state"]["last_seq"])
@@ -255,29 +243,16 @@ class JetStreamLog:
 
     async def _get(self, query: dict[str, Any], limit: int = 0) -> list[Stored]:
         """One Direct Get of up to *limit* messages (ADR-31 of NATS), oldest first."""
-        stored: list[Stored] = []
-        done: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-
-        def receive(_subject: bytes, header: bytes, data: bytes) -> None:
-            if data:
-                stored.append(_direct(header, data))
-            elif not done.done():
-                done.set_result(header[9:12])
-
         body = query | {
             "batch": limit or self._settings.tail_fetch_max,
             "max_bytes": self._settings.tail_fetch_bytes_max,
         }
-        inbox = self._wire.inbox(receive)
-        try:
-            subject = f"$JS.API.DIRECT.GET.{subjects.STREAM}"
-            self._wire.publish(subject, orjson.dumps(body), inbox)
-            status = await self._wire.until(done, self._settings.append_timeout_s)
-        finally:
-            self._wire.forget(inbox)
-        if status not in (END_OF_BATCH, NOTHING_FOUND):
-            raise BrokerLost(f"the broker refused to read the log: status {status.decode()!r}")
-        return stored
+        subject = f"$JS.API.DIRECT.GET.{subjects.STREAM}"
+        timeout_s = self._settings.append_timeout_s
+        *found, (end, _) = await self._wire.collect(subject, orjson.dumps(body), timeout_s)
+        if end[9:12] not in (END_OF_BATCH, NOTHING_FOUND):
+            raise BrokerLost(f"the broker refused to read the log: {end.decode()!r}")
+        return [_direct(header, data) for header, data in found]
 
 
 def epoch_of(created: str) -> str:
@@ -290,7 +265,7 @@ def _header(attributes: dict[str, str]) -> bytes:
     return ("NATS/1.0\r\n" + "".join(f"{k}: {v}\r\n" for k, v in attributes.items())).encode()
 
 
-def _batch(name: str, number: int) -> bytes:
+def _member(name: str, number: int) -> bytes:
     return f"Nats-Batch-Id: {name}\r\nNats-Batch-Sequence: {number}\r\n".encode()
 
 
@@ -298,11 +273,11 @@ def _ended(header: bytes) -> bytes:
     return header + b"\r\n"
 
 
-def _outcome(data: bytes) -> dict[str, Any] | Exception:
-    answer: dict[str, Any] = orjson.loads(data) if data else {"error": {"description": "refused"}}
+def _outcome(data: bytes) -> int | Exception:
+    answer: dict[str, Any] = orjson.loads(data)
     error = answer.get("error")
     if error is None:
-        return answer
+        return int(answer["seq"])
     if error.get("err_code") in (WRONG_LAST_SEQUENCE, DUPLICATE_IN_BATCH):
         return Conflict(error["description"])
     return Unstored(error.get("description", "the broker refused the commit"))
@@ -320,11 +295,11 @@ def _value(header: bytes, name: bytes) -> str:
     return header[start : header.index(b"\r", start)].decode()
 
 
-def _stored(waiting: _Waiting, seq: int) -> None:
-    if not waiting.done.done():
-        waiting.done.set_result(seq)
-
-
-def _fail(waiting: _Waiting, error: Exception) -> None:
-    if not waiting.done.done():
-        waiting.done.set_exception(error)
+def _settle(waiting: _Waiting, outcome: int | Exception) -> None:
+    """Tell who waits, if they still do."""
+    if waiting.done.done():
+        return
+    if isinstance(outcome, Exception):
+        waiting.done.set_exception(outcome)
+    else:
+        waiting.done.set_result(outcome)

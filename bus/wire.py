@@ -1,8 +1,8 @@
-"""The NATS wire protocol, as far as the log needs it: publish, and answers on one inbox.
+"""The NATS wire protocol, as far as the hot paths need it: commands, appends, reading the log.
 
-The log's two hot paths (appending in batches, reading a million commits) spend most of their time
-in the client when it parses every header of every message: 39 k messages/s read through nats-py,
-114 k/s here (docs/explanation/performance.md). Everything else on the bus goes through nats-py.
+Each of them would spend most of its time in the client: nats-py parses every header of every
+message and keeps a queue and a task for each subscription (39 k messages/s read through it, 114 k/s
+here; docs/explanation/performance.md). Consumers, buckets and administration go through nats-py.
 Protocol: https://docs.nats.io/reference/reference-protocols/nats-protocol.
 """
 
@@ -13,15 +13,30 @@ import json
 from collections.abc import Callable
 from itertools import count
 from secrets import token_hex
-from typing import TypeVar, cast
+from typing import cast
 from urllib.parse import urlsplit
 
-Value = TypeVar("Value")
+Frame = tuple[bytes, bytes]
+"""(header bytes, payload) of one message."""
+
 Receive = Callable[[bytes, bytes, bytes], None]
-"""Called with (subject of the message, header bytes, payload) of one answer."""
+"""Called with (reply subject, header bytes, payload) of each message of a subscription."""
 
 CRLF = b"\r\n"
 CONNECT_TIMEOUT_S = 5.0
+WRITE_BUFFER_BYTES = 4 << 20
+NO_RESPONDERS = b"NATS/1.0 503"
+LETTER_H = 72
+INBOX_SID = b"1"
+OPTIONS = {
+    "verbose": False,
+    "pedantic": False,
+    "headers": True,
+    "no_responders": True,
+    "lang": "python",
+    "version": "1",
+    "name": "canopy",
+}
 
 
 class BrokerLost(ConnectionError):
@@ -29,7 +44,7 @@ class BrokerLost(ConnectionError):
 
 
 class Wire(asyncio.Protocol):
-    """One connection that publishes, and that receives on `<inbox>.<number>`.
+    """One connection: `publish`, `ask` for one answer, `inbox` for many, `subscribe`.
 
     `lost` is done, with an exception, when the connection ends without `close`.
     """
@@ -39,8 +54,10 @@ class Wire(asyncio.Protocol):
         self._loop = loop
         self._credentials = {"user": user, "pass": password} if user else {}
         self._inbox = f"_INBOX.{token_hex(11)}"
-        self._numbers = count(1)
-        self._receivers: dict[bytes, Receive] = {}
+        self._numbers = count(2)
+        self._answers: dict[bytes, asyncio.Future[Frame]] = {}
+        self._inboxes: dict[bytes, Receive] = {}
+        self._subscriptions: dict[bytes, Receive] = {}
         self._buffer = bytearray()
         self._outgoing: list[bytes] = []
         self._ready: asyncio.Future[None] = loop.create_future()
@@ -54,16 +71,6 @@ class Wire(asyncio.Protocol):
         """Returns once the broker has accepted us. Raises `BrokerLost`, or TimeoutError."""
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             await asyncio.shield(self._ready)
-
-    def inbox(self, receive: Receive) -> str:
-        """A fresh subject whose messages go to *receive* until `forget` is called."""
-        number = str(next(self._numbers))
-        self._receivers[number.encode()] = receive
-        return f"{self._inbox}.{number}"
-
-    def forget(self, inbox: str) -> None:
-        """No more messages of *inbox*."""
-        self._receivers.pop(inbox.rpartition(".")[2].encode(), None)
 
     def publish(self, subject: str, payload: bytes, reply: str = "", header: bytes = b"") -> None:
         """Queue one message; what is queued in one turn of the loop leaves in one write."""
@@ -81,31 +88,56 @@ class Wire(asyncio.Protocol):
     async def writable(self) -> None:
         """Returns once the broker keeps up with what has been published."""
         await self._writable.wait()
-        if self.lost.done():
-            raise BrokerLost("the connection to the broker is gone")
 
-    async def request(self, subject: str, payload: bytes, timeout_s: float) -> bytes:
-        """The payload of the first answer. Raises `BrokerLost`, or TimeoutError."""
-        answer: asyncio.Future[bytes] = self._loop.create_future()
-
-        def receive(_subject: bytes, _header: bytes, data: bytes) -> None:
-            if not answer.done():
-                answer.set_result(data)
-
-        inbox = self.inbox(receive)
+    async def ask(
+        self, subject: str, payload: bytes, timeout_s: float, header: bytes = b""
+    ) -> bytes:
+        """The payload of the one answer. Raises `BrokerLost`, TimeoutError, or `LookupError`
+        when nobody listens on *subject*."""
+        answer: asyncio.Future[Frame] = self._loop.create_future()
+        number = str(next(self._numbers))
+        token = number.encode()
+        self._answers[token] = answer
         try:
-            self.publish(subject, payload, inbox)
-            return await self.until(answer, timeout_s)
+            self.publish(subject, payload, f"{self._inbox}.{number}", header)
+            async with asyncio.timeout(timeout_s):
+                head, data = await answer
         finally:
-            self.forget(inbox)
+            self._answers.pop(token, None)
+        if head.startswith(NO_RESPONDERS):
+            raise LookupError(f"nobody answers on {subject}")
+        return data
 
-    async def until(self, future: asyncio.Future[Value], timeout_s: float) -> Value:
-        """The result of *future*. Raises `BrokerLost` if the broker goes first, or TimeoutError."""
-        async with asyncio.timeout(timeout_s):
-            await asyncio.wait((future, self.lost), return_when=asyncio.FIRST_COMPLETED)
-        if future.done():
-            return future.result()
-        raise BrokerLost("the broker went away before it answered")
+    async def collect(self, subject: str, payload: bytes, timeout_s: float) -> list[Frame]:
+        """All answers up to and including the first one without a payload.
+
+        Raises `BrokerLost`, or TimeoutError.
+        """
+        done: asyncio.Future[Frame] = self._loop.create_future()
+        frames: list[Frame] = []
+        number = str(next(self._numbers))
+        token = number.encode()
+
+        def receive(_reply: bytes, header: bytes, data: bytes) -> None:
+            frames.append((header, data))
+            if not data and not done.done():
+                done.set_result((header, data))
+
+        self._inboxes[token] = receive
+        self._answers[b"done " + token] = done
+        try:
+            self.publish(subject, payload, f"{self._inbox}.{number}")
+            async with asyncio.timeout(timeout_s):
+                await done
+        finally:
+            del self._inboxes[token], self._answers[b"done " + token]
+        return frames
+
+    def subscribe(self, subject: str, receive: Receive, queue: str = "") -> None:
+        """Hand every message on *subject* to *receive*, as long as the connection lasts."""
+        sid = str(next(self._numbers))
+        self._subscriptions[sid.encode()] = receive
+        self._send(f"SUB {subject} {queue} {sid}\r\n".encode())
 
     def close(self) -> None:
         """End the connection; `lost` stays undone."""
@@ -118,7 +150,7 @@ class Wire(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(high=4 << 20)
+        self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
 
     def pause_writing(self) -> None:
         self._writable.clear()
@@ -126,10 +158,10 @@ class Wire(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._writable.set()
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         self._writable.set()
         if not self._closing:
-            self._fail(f"the connection to the broker was lost: {error or 'closed by the broker'}")
+            self._fail(f"the connection to the broker was lost: {exc or 'closed by the broker'}")
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -139,20 +171,31 @@ class Wire(asyncio.Protocol):
             start = end + 2
             if line.startswith((b"HMSG ", b"MSG ")):
                 words = line.split(b" ")
-                total = int(words[-1])
-                head = int(words[-2]) if line[0] == 72 else 0  # 72 is "H"
-                stop = start + total
+                stop = start + int(words[-1])
                 if len(buffer) < stop + 2:
                     break
-                receive = self._receivers.get(words[1].rpartition(b".")[2])
-                if receive is not None:
-                    content = bytes(buffer[start:stop])
-                    receive(words[1], content[:head], content[head:])
+                self._deliver(words, bytes(buffer[start:stop]))
                 start = stop + 2
             else:
                 self._control(line)
             position = start
         del buffer[:position]
+
+    def _deliver(self, words: list[bytes], content: bytes) -> None:
+        """Words: HMSG subject sid [reply] header-bytes all-bytes; MSG subject sid [reply] bytes."""
+        with_header = words[0][0] == LETTER_H
+        head = int(words[-2]) if with_header else 0
+        if words[2] != INBOX_SID:
+            reply = words[3] if len(words) == 5 + with_header else b""
+            self._subscriptions[words[2]](reply, content[:head], content[head:])
+            return
+        token = words[1].rpartition(b".")[2]
+        answer = self._answers.pop(token, None)
+        if answer is not None:
+            if not answer.done():
+                answer.set_result((content[:head], content[head:]))
+        elif token in self._inboxes:
+            self._inboxes[token](b"", content[:head], content[head:])
 
     def _control(self, line: bytes) -> None:
         if line == b"PING":
@@ -161,18 +204,21 @@ class Wire(asyncio.Protocol):
             if not self._ready.done():
                 self._ready.set_result(None)
         elif line.startswith(b"INFO") and not self._ready.done():
-            options = {"verbose": False, "pedantic": False, "headers": True, "lang": "python",
-                       "version": "1", "name": "canopy-log", **self._credentials}  # fmt: skip
+            options = OPTIONS | self._credentials
             connect = json.dumps(options).encode()
-            self._send(b"CONNECT %b\r\nSUB %b.* 1\r\nPING\r\n" % (connect, self._inbox.encode()))
+            inbox = self._inbox.encode()
+            self._send(b"CONNECT %b\r\nSUB %b.* %b\r\nPING\r\n" % (connect, inbox, INBOX_SID))
         elif line.startswith(b"-ERR"):
             self._fail(f"the broker refused: {line[5:].decode()}")
 
     def _fail(self, reason: str) -> None:
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(BrokerLost(reason))
         for future in (self._ready, self.lost):
             if not future.done():
                 future.set_exception(BrokerLost(reason))
-                future.exception()  # Somebody may not be waiting; `lost` is still told to who is.
+                future.exception()  # Somebody may not be waiting; who asks `lost` is still told.
 
     def _flush(self) -> None:
         outgoing, self._outgoing = self._outgoing, []
