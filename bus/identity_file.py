@@ -7,14 +7,13 @@ durably, and never made anew beside a log that an earlier identity has written.
 from __future__ import annotations
 
 import json
-import os
 import stat
 from base64 import b64decode, b64encode
 from pathlib import Path
-from secrets import token_hex
 from typing import Any
 
 from bus.crypto import SECRET_BYTES, Cost, Identity, Secrets, identity, lock, new_secrets, unlock
+from bus.files import written
 
 FILE = "identity.json"
 LOG_DIRECTORY = Path("nats", "jetstream")
@@ -41,12 +40,12 @@ def identify(directory: Path, passphrase: str | None = None, cost: Cost | None =
     if not path.exists():
         _refuse_beside_a_log(directory)
         made = identity(new_secrets())
-        _write(path, _record(made, passphrase, cost), replace=False)
+        written(path, json.dumps(_record(made, passphrase, cost), indent=1), replace=False)
         return made
     record = _read(path)
     found = _revive(path, record, passphrase)
     if passphrase is not None and "locked" not in record:
-        _write(path, _record(found, passphrase, cost), replace=True)
+        written(path, json.dumps(_record(found, passphrase, cost), indent=1))
     return found
 
 
@@ -109,26 +108,3 @@ def _revive(path: Path, record: dict[str, Any], passphrase: str | None) -> Ident
 
 def _damaged(path: Path) -> IdentityUnusable:
     return IdentityUnusable(f"{path} is damaged: restore it from your backup")
-
-
-def _write(path: Path, record: dict[str, Any], *, replace: bool) -> None:
-    """Durable and whole, or not at all; without *replace* an existing file is never touched."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    draft = path.with_name(f".{path.name}.{token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(record, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        if replace:
-            draft.replace(path)
-        else:
-            os.link(draft, path)  # Fails when another process was faster; rename would overwrite.
-    finally:
-        draft.unlink(missing_ok=True)
-    parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(parent)
-    finally:
-        os.close(parent)

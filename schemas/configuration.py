@@ -8,6 +8,7 @@ how containers spell "nothing". Commas separate the items of a list.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from schemas.settings import Settings
 PREFIX = "CANOPY_"
 CONFIG = "CANOPY_CONFIG"
 DEFAULT = "default"
+PASSWORD_IN_URL = re.compile(r"(://[^/@:]*:)[^/@]*@")
 
 
 class Misconfigured(ValueError):
@@ -177,4 +179,4 @@ def _text(value: Any) -> str:
         case SecretStr():
             return "********"
         case _:
-            return str(value)
+            return PASSWORD_IN_URL.sub(r"\1****@", str(value))

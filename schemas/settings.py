@@ -59,12 +59,21 @@ class Settings(BaseModel):
 
     # --- Broker -----------------------------------------------------------------------------------
     nats_url: str = _knob("", "URL", "An external NATS server; empty runs the embedded one.")
+    nats_system_url: str = _knob(
+        "", "URL", "The external server for a user of its system account, to check it."
+    )
     nats_host: str = _knob("127.0.0.1", "address", "Where the embedded broker listens.")
     nats_port: int = _knob(
         0, "port", "Port of the embedded broker; 0 chooses one and keeps it.", ge=0, le=65535
     )
     nats_server: str = _knob("", "path", "The nats-server binary; empty takes the bundled one.")
-    nats_start_timeout_s: float = _knob(5.0, "seconds", "For the broker to become ready.", gt=0)
+    nats_start_timeout_s: float = _knob(
+        60.0, "seconds", "For the broker to read its log and become ready.", gt=0
+    )
+    nats_health_every_s: float = _knob(5.0, "seconds", "Between looks at its health.", gt=0)
+    nats_health_failures_max: int = _knob(
+        3, "looks", "Bad ones in a row until the broker is given up.", ge=1
+    )
     nats_stop_timeout_s: float = _knob(10.0, "seconds", "For the broker to stop politely.", gt=0)
     nats_connect_timeout_s: float = _knob(5.0, "seconds", "For one attempt to connect.", gt=0)
     nats_silence_s: float = _knob(
@@ -120,12 +129,6 @@ class Settings(BaseModel):
     )
     live_buffer_bytes: int = _knob(64 * MIB, "bytes", "That this buffer may hold.", ge=MIB)
     live_page_commits: int = _knob(500, "commits", "Handed to one follower at once.", ge=1)
-    live_buffer_bytes_max: int = _knob(
-        64 * MIB, "bytes", "Of commits kept in memory for those who follow.", ge=MIB
-    )
-    live_page_max: int = _knob(
-        256, "commits", "Sent to one follower before others get a turn.", ge=1
-    )
     live_replay_max: int = _knob(100_000, "commits", "Behind which a follower starts afresh.", ge=1)
     live_send_timeout_s: float = _knob(10.0, "seconds", "For a slow client to take one send.", gt=0)
     live_heartbeat_s: float = _knob(15.0, "seconds", "Between signs of life.", gt=0)

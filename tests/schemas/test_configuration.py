@@ -99,6 +99,12 @@ def test_a_secret_is_never_told() -> None:
     assert "horse" not in repr(configuration)
 
 
+def test_a_password_in_a_url_is_never_told() -> None:
+    configuration = load(environ={"CANOPY_NATS_URL": "nats://ann:hunter2@nats.example:4222"})
+
+    assert configuration.explain("nats_url").value == "nats://ann:****@nats.example:4222"
+
+
 def test_a_misspelt_key_is_named_with_the_one_meant(file: Path) -> None:
     file.write_text("read_wiat_s = 3\n")
 

@@ -1,0 +1,52 @@
+"""How the broker is: what its system account tells, over a connection of one question.
+
+Asked over NATS and not over HTTP, so that no port without a password has to be open.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import nats
+from nats.errors import Error as NatsError
+
+from bus.roles import Endpoint
+
+
+class Sick(Exception):
+    """The broker does not answer, or says that it is not well."""
+
+
+async def examine(endpoint: Endpoint, timeout_s: float) -> None:
+    """Returns when the broker is well. Raises `Sick`."""
+    answer = await asked(endpoint, "HEALTHZ", timeout_s)
+    if answer.get("status") != "ok":
+        raise Sick(str(answer.get("error") or answer.get("errors") or answer.get("status")))
+
+
+async def asked(endpoint: Endpoint, about: str, timeout_s: float) -> dict[str, Any]:
+    """What the broker says *about* itself: `HEALTHZ`, `VARZ`, `JSZ`. Raises `Sick`."""
+    user, password = endpoint.login("system")
+    try:
+        client = await nats.connect(
+            endpoint.address("system"),
+            user=user,
+            password=password,
+            name="canopy-system",
+            allow_reconnect=False,
+            connect_timeout=max(1, round(timeout_s)),
+            error_cb=_unheard,
+        )
+        try:
+            reply = await client.request(f"$SYS.REQ.SERVER.PING.{about}", timeout=timeout_s)
+        finally:
+            await client.close()
+    except (NatsError, OSError, TimeoutError) as error:
+        raise Sick(f"it does not answer about {about}: {error}") from error
+    data: dict[str, Any] = json.loads(reply.data).get("data") or {}
+    return data
+
+
+async def _unheard(error: Exception) -> None:
+    """The request itself reports what went wrong; hearing it twice helps nobody."""

@@ -1,0 +1,301 @@
+"""The embedded broker: one nats-server per data directory, started, watched and stopped by us.
+
+Everything it owns lies in `<data>/nats/`: its configuration, its users' passwords, its log of
+itself, and below `jetstream/` the event log. It listens on the loopback interface only, asks every
+client who it is, and acknowledges nothing that is not on the disk (`sync_interval: always`,
+ADR 0003).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import json
+import shutil
+import signal
+import socket
+import sys
+import sysconfig
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
+from secrets import token_hex
+from typing import Any, Never
+
+import psutil
+
+from bus.files import written
+from bus.health import Sick, examine
+from bus.roles import SYSTEM_ACCOUNT, Endpoint, accounts, passwords
+from schemas.settings import GIB, KIB, MIB, Settings
+
+DIRECTORY = "nats"
+FREE_SHARE = 0.6
+LOG_BYTES_CAP = 1024 * GIB
+BUCKET_BYTES_MAX = 1 * GIB
+HEADERS_BYTES = 64 * KIB
+POLL_S = 0.01
+PORT_ATTEMPTS = 3
+PR_SET_PDEATHSIG = 1
+
+
+class BrokerUnusable(Exception):
+    """The broker does not start; the text says why and what to do."""
+
+
+class BrokerStopped(Exception):
+    """The broker ended, or stays sick, while it was needed."""
+
+
+class Broker:
+    """A running broker."""
+
+    def __init__(self, endpoint: Endpoint, process: asyncio.subprocess.Process, log: Path) -> None:
+        self.endpoint = endpoint
+        self.pid = process.pid
+        self._process = process
+        self._log = log
+
+    async def watch(self, settings: Settings) -> Never:
+        """Raises `BrokerStopped` when the broker ends, or is sick too often in a row.
+
+        After a full disk the broker refuses writes until it is started anew, even when there is
+        space again; so whoever catches this starts it again.
+        """
+        failures = 0
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(settings.nats_health_every_s):
+                    code = await self._process.wait()
+                    raise BrokerStopped(f"the broker ended with {code}: {_last_words(self._log)}")
+            try:
+                await examine(self.endpoint, settings.nats_connect_timeout_s)
+                failures = 0
+            except Sick as error:
+                failures += 1
+                if failures >= settings.nats_health_failures_max:
+                    raise BrokerStopped(f"the broker is not well: {error}") from error
+
+    async def stop(self, timeout_s: float) -> None:
+        """The broker has ended: politely within *timeout_s*, else killed."""
+        if self._process.returncode is not None:
+            return
+        with suppress(ProcessLookupError):
+            self._process.terminate()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._process.wait()
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+
+
+@asynccontextmanager
+async def broker(settings: Settings) -> AsyncIterator[Broker]:
+    """The broker of this data directory, ready for clients; stopped when the block ends.
+
+    The caller holds the data directory (`bus.holding`). Raises `BrokerUnusable`.
+    """
+    directory = (settings.data_directory / DIRECTORY).resolve()
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    await asyncio.to_thread(_stop_orphan, directory, settings.nats_stop_timeout_s)
+    running = await _started(settings, directory)
+    try:
+        yield running
+    finally:
+        await running.stop(settings.nats_stop_timeout_s)
+
+
+def kept_endpoint(data_directory: Path) -> Endpoint | None:
+    """Where the broker of *data_directory* last listened, or None before its first start."""
+    directory = data_directory / DIRECTORY
+    try:
+        kept = json.loads((directory / "endpoint.json").read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    return Endpoint(kept["url"], passwords(directory / "credentials.json"), kept["log_bytes_max"])
+
+
+def binary(settings: Settings) -> str:
+    """The nats-server program: the configured one, else that of our wheel, else one on the PATH."""
+    bundled = Path(sysconfig.get_path("scripts"), "nats-server")
+    for candidate in (settings.nats_server, str(bundled), "nats-server"):
+        found = shutil.which(candidate) if candidate else None
+        if found:
+            return found
+        if candidate and candidate == settings.nats_server:
+            raise BrokerUnusable(f"nats_server: there is no program {candidate}")
+    raise BrokerUnusable("There is no nats-server: run make setup, or set CANOPY_NATS_SERVER.")
+
+
+async def _started(settings: Settings, directory: Path) -> Broker:
+    """A ready broker, on its kept port if that is free, else on another."""
+    kept = await asyncio.to_thread(kept_endpoint, settings.data_directory)
+    log_bytes = await asyncio.to_thread(_log_bytes, settings, kept)
+    secrets = await asyncio.to_thread(passwords, directory / "credentials.json")
+    last_words = ""
+    for attempt in range(PORT_ATTEMPTS):
+        port = settings.nats_port or _port(settings.nats_host, kept if attempt == 0 else None)
+        endpoint = Endpoint(f"nats://{_bracketed(settings.nats_host)}:{port}", secrets, log_bytes)
+        name = f"canopy-{token_hex(4)}"
+        config = configuration(settings, directory, endpoint, name, port)
+        written(directory / "nats.conf", json.dumps(config, indent=1))
+        running = await _launched(settings, directory, endpoint)
+        try:
+            if await _ready(running, settings, port, name):
+                told = {"url": endpoint.url, "log_bytes_max": log_bytes}
+                written(directory / "endpoint.json", json.dumps(told))
+                return running
+        except BaseException:
+            await running.stop(settings.nats_stop_timeout_s)
+            raise
+        await running.stop(settings.nats_stop_timeout_s)
+        last_words = _last_words(directory / "nats.log", directory / "start.log")
+        if "address already in use" not in last_words or settings.nats_port:
+            break
+    raise BrokerUnusable(f"nats-server did not start: {last_words}")
+
+
+def configuration(
+    settings: Settings, directory: Path, endpoint: Endpoint, name: str, port: int
+) -> dict[str, Any]:
+    """What nats-server is told (its configuration language contains JSON)."""
+    file_bytes = endpoint.log_bytes_max + 2 * BUCKET_BYTES_MAX
+    return {
+        "server_name": name,
+        "listen": f"{_bracketed(settings.nats_host)}:{port}",
+        "jetstream": {
+            "store_dir": str(directory),
+            "sync_interval": "always",
+            "max_file_store": file_bytes,
+            "max_memory_store": 1 * MIB,
+        },
+        "max_payload": settings.payload_bytes_max + HEADERS_BYTES,
+        "max_connections": settings.nats_connections_max,
+        "write_deadline": f"{settings.nats_write_deadline_s}s",
+        "pid_file": str(directory / "nats.pid"),
+        "log_file": str(directory / "nats.log"),
+        "logfile_size_limit": 10 * MIB,
+        "logfile_max_num": 3,
+        "accounts": accounts(endpoint.passwords, file_bytes),
+        "system_account": SYSTEM_ACCOUNT,
+    }
+
+
+async def _launched(settings: Settings, directory: Path, endpoint: Endpoint) -> Broker:
+    with (directory / "start.log").open("wb") as output:
+        process = await asyncio.create_subprocess_exec(
+            binary(settings),
+            "-c",
+            str(directory / "nats.conf"),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,  # Ctrl-C is for us; we stop the broker after its clients.
+            preexec_fn=_die_with_parent(),
+        )
+    return Broker(endpoint, process, directory / "nats.log")
+
+
+def _die_with_parent() -> Callable[[], object] | None:
+    """What makes Linux stop the broker when we are killed; elsewhere the pid file must do."""
+    if sys.platform != "linux":
+        return None
+    return partial(ctypes.CDLL(None).prctl, PR_SET_PDEATHSIG, int(signal.SIGTERM))
+
+
+async def _ready(running: Broker, settings: Settings, port: int, name: str) -> bool:
+    """True once the broker greets us by *name*; False when it ends first.
+
+    Raises `BrokerUnusable` when neither happens in time. It greets after it has read its log.
+    """
+    try:
+        async with asyncio.timeout(settings.nats_start_timeout_s):
+            while running._process.returncode is None:  # noqa: SLF001  # one module, one thing
+                if await _greets(settings.nats_host, port, name):
+                    return True
+                await asyncio.sleep(POLL_S)
+            return False
+    except TimeoutError as error:
+        raise BrokerUnusable(
+            f"nats-server was not ready after {settings.nats_start_timeout_s} s"
+        ) from error
+
+
+async def _greets(host: str, port: int, name: str) -> bool:
+    try:
+        reader, writer = await asyncio.open_connection(host, port)
+    except OSError:
+        return False
+    try:
+        greeting = await reader.readline()
+        return greeting.startswith(b"INFO ") and json.loads(greeting[5:])["server_name"] == name
+    except (OSError, ValueError):
+        return False
+    finally:
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+
+def _stop_orphan(directory: Path, timeout_s: float) -> None:
+    """No broker of an earlier, killed node runs on *directory* any more."""
+    try:
+        process = psutil.Process(int((directory / "nats.pid").read_text("ascii")))
+        if str(directory / "nats.conf") not in process.cmdline():
+            return  # The number belongs to somebody else by now.
+        process.terminate()
+        try:
+            process.wait(timeout_s)
+        except psutil.TimeoutExpired:
+            process.kill()
+            process.wait(timeout_s)
+    except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
+        return
+
+
+def _log_bytes(settings: Settings, kept: Endpoint | None) -> int:
+    """How much the log may take. Decided once: a limit that followed the free disk would shrink
+    below what is stored, and the broker would refuse its own log.
+    """
+    if settings.log_bytes_max:
+        return settings.log_bytes_max
+    if kept is not None and kept.log_bytes_max:
+        return kept.log_bytes_max
+    free = shutil.disk_usage(settings.data_directory).free
+    if free < settings.disk_reserve_bytes:
+        raise BrokerUnusable(
+            f"{settings.data_directory} has {free // MIB} MiB free and Canopy keeps "
+            f"{settings.disk_reserve_bytes // MIB} MiB in reserve: make room first."
+        )
+    return min(int(free * FREE_SHARE), LOG_BYTES_CAP)
+
+
+def _port(host: str, kept: Endpoint | None) -> int:
+    """The kept port, else one that is free now."""
+    if kept is not None:
+        return int(kept.url.rpartition(":")[2])
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _last_words(*logs: Path) -> str:
+    """The last complaint in the first of *logs* that holds one, for an error's text."""
+    for log in logs:
+        lines = log.read_text("utf-8", "replace").splitlines() if log.exists() else []
+        wrong = [
+            line
+            for line in lines[-50:]
+            if "[FTL]" in line or "[ERR]" in line or "nats-server:" in line
+        ]
+        if wrong:
+            return wrong[-1].strip()
+    return "it said nothing"

@@ -1,0 +1,239 @@
+"""What must exist in the broker, declared: the log, the bucket of snapshots, durable consumers.
+
+`ensure` makes it so, as often as you like; `check` refuses to run on a log that would not keep its
+promises. The broker is asked in its own JSON, so that nothing a client library does not know yet
+gets lost.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+
+from bus.health import Sick, asked
+from bus.roles import BUCKET_STREAM, Endpoint
+from bus.server import BUCKET_BYTES_MAX, HEADERS_BYTES
+from bus.subjects import EVENTS, STREAM
+from schemas.settings import Settings
+
+VERSION_MIN = (2, 15, 1)
+"""Earlier servers did not sync every block under `sync_interval: always` (ADR 0003)."""
+STREAM_ABSENT = 10059
+CONSUMER_ABSENT = 10014
+NANOSECONDS = 1_000_000_000
+ACK_WAIT_S = 60
+
+Json = dict[str, Any]
+
+
+class TopologyRefused(Exception):
+    """The broker refuses what must exist, and says why."""
+
+
+class Unfit(Exception):
+    """The log would not keep its promises. `fault` is stable; the text says what to do."""
+
+    def __init__(self, fault: str, remedy: str) -> None:
+        super().__init__(f"{fault}: {remedy}")
+        self.fault = fault
+
+
+@dataclass(frozen=True, slots=True)
+class Durable:
+    """A reactor's place in the log: the name of its room, and which commits it wants."""
+
+    name: str
+    subjects: str = EVENTS
+
+
+@dataclass(frozen=True, slots=True)
+class LogState:
+    """The log as it was found. `created` (the broker's timestamp) is what makes its epoch."""
+
+    created: str
+    first_seq: int
+    last_seq: int
+    bytes: int
+
+
+def event_stream(settings: Settings, log_bytes_max: int) -> Json:
+    """The log. Nothing in it can be deleted, replaced, or expire; when it is full it refuses."""
+    return {
+        "name": STREAM,
+        "subjects": [EVENTS],
+        "storage": "file",
+        "retention": "limits",
+        "discard": "new",
+        "num_replicas": 1,
+        "max_bytes": log_bytes_max or -1,
+        "max_msg_size": settings.payload_bytes_max + HEADERS_BYTES,
+        "duplicate_window": settings.duplicate_window_s * NANOSECONDS,
+        "deny_delete": True,
+        "deny_purge": True,
+        "allow_atomic": True,
+        "allow_direct": True,
+    }
+
+
+def snapshot_bucket() -> Json:
+    """Snapshots of aggregates: a cache, the last one of each."""
+    return {
+        "name": BUCKET_STREAM,
+        "subjects": ["$KV.SNAPSHOT.>"],
+        "storage": "file",
+        "retention": "limits",
+        "discard": "new",
+        "num_replicas": 1,
+        "max_msgs_per_subject": 1,
+        "max_bytes": BUCKET_BYTES_MAX,
+        "duplicate_window": 2 * NANOSECONDS,
+        "deny_delete": True,
+        "allow_rollup_hdrs": True,
+        "allow_direct": True,
+    }
+
+
+def consumer(durable: Durable) -> Json:
+    """A durable pull consumer that gets everything from the start, and drops nothing."""
+    return {
+        "durable_name": durable.name,
+        "deliver_policy": "all",
+        "ack_policy": "explicit",
+        "ack_wait": ACK_WAIT_S * NANOSECONDS,
+        "max_deliver": -1,
+        "max_ack_pending": 1000,
+        "replay_policy": "instant",
+        "filter_subject": durable.subjects,
+    }
+
+
+async def ensure(
+    supervisor: Client, endpoint: Endpoint, settings: Settings, durables: Iterable[Durable] = ()
+) -> None:
+    """The streams and consumers exist as declared. Raises `TopologyRefused`."""
+    await _ensure_stream(supervisor, event_stream(settings, endpoint.log_bytes_max), settings)
+    await _ensure_stream(supervisor, snapshot_bucket(), settings)
+    for durable in durables:
+        config = consumer(durable)
+        name = f"{STREAM}.{durable.name}"
+        found = await _api(
+            supervisor, f"CONSUMER.INFO.{name}", None, settings, absent=CONSUMER_ABSENT
+        )
+        if found is None or _differs(config, found["config"]):
+            request = {"stream_name": STREAM, "config": config}
+            await _api(supervisor, f"CONSUMER.DURABLE.CREATE.{name}", request, settings)
+
+
+async def _ensure_stream(supervisor: Client, config: Json, settings: Settings) -> None:
+    name = config["name"]
+    found = await _api(supervisor, f"STREAM.INFO.{name}", None, settings, absent=STREAM_ABSENT)
+    if found is None:
+        await _api(supervisor, f"STREAM.CREATE.{name}", config, settings)
+    elif _differs(config, found["config"]):
+        await _api(supervisor, f"STREAM.UPDATE.{name}", config, settings)
+
+
+def _differs(wanted: Json, found: Json) -> bool:
+    return any(found.get(key) != value for key, value in wanted.items())
+
+
+async def check(supervisor: Client, endpoint: Endpoint, settings: Settings) -> LogState:
+    """The log's state, when it can be trusted to keep what it acknowledges. Raises `Unfit`.
+
+    What cannot be seen is not believed: a broker that hides its configuration is unfit.
+    """
+    try:
+        server = await asked(endpoint, "VARZ", settings.nats_connect_timeout_s)
+    except Sick as error:
+        raise Unfit(
+            "system_unseen",
+            f"{error}. On an external server set CANOPY_NATS_SYSTEM_URL to a user of its system "
+            "account, so that Canopy can see how it stores.",
+        ) from error
+    check_server(server)
+    info = await _api(supervisor, f"STREAM.INFO.{STREAM}", None, settings, absent=STREAM_ABSENT)
+    if info is None:
+        raise Unfit("log_absent", f"there is no stream {STREAM}: start Canopy once with its rights")
+    check_stream(info["config"])
+    return check_state(info)
+
+
+def check_server(server: Mapping[str, Any]) -> None:
+    """Raises `Unfit` unless the server is new enough and syncs before it acknowledges."""
+    version = tuple(int(part) for part in str(server["version"]).split("-")[0].split("."))
+    if version < VERSION_MIN:
+        wanted = ".".join(map(str, VERSION_MIN))
+        raise Unfit("server_old", f"nats-server is {server['version']}: upgrade it to {wanted}")
+    stored = server.get("jetstream", {}).get("config") or {}
+    if not stored.get("sync_always"):
+        raise Unfit(
+            "sync_lazy",
+            "the broker acknowledges before it syncs, and a power cut would take what it "
+            "acknowledged: set `sync_interval: always` in its jetstream block",
+        )
+
+
+def check_stream(config: Mapping[str, Any]) -> None:
+    """Raises `Unfit` when the log could lose, forget or replace something by itself."""
+    wanted = {
+        "subjects": [EVENTS],
+        "storage": "file",
+        "retention": "limits",
+        "discard": "new",
+        "deny_delete": True,
+        "deny_purge": True,
+        "allow_atomic": True,
+        "allow_direct": True,
+    }
+    unwanted = (
+        "allow_rollup_hdrs", "allow_msg_ttl", "allow_msg_counter", "allow_msg_schedules",
+        "max_age", "mirror", "sources", "no_ack", "sealed", "subject_transform",
+    )  # fmt: skip
+    wrong = [key for key, value in wanted.items() if config.get(key) != value]
+    wrong += [key for key in unwanted if config.get(key)]
+    wrong += ["persist_mode"] if config.get("persist_mode") not in (None, "", "default") else []
+    wrong += [k for k in ("max_msgs", "max_msgs_per_subject") if config.get(k, -1) > 0]
+    if wrong:
+        raise Unfit(
+            "log_unsafe",
+            f"stream {STREAM} is not configured as a log ({', '.join(wrong)}): restore a backup "
+            "into a fresh data directory",
+        )
+
+
+def check_state(info: Mapping[str, Any]) -> LogState:
+    """Raises `Unfit` when something is missing from the log."""
+    state = info["state"]
+    holes = state["last_seq"] - state["messages"]  # Also counts what is missing before the first.
+    if state.get("lost") or holes or (state["messages"] and state.get("num_deleted")):
+        raise Unfit(
+            "log_damaged",
+            f"{holes} commits are missing from stream {STREAM}, lost: {state.get('lost')}: stop "
+            "now, keep the data directory as it is, and restore a backup or a peer's copy",
+        )
+    return LogState(info["created"], state["first_seq"], state["last_seq"], state["bytes"])
+
+
+async def _api(
+    client: Client, verb: str, request: Json | None, settings: Settings, absent: int = 0
+) -> Json | None:
+    """The broker's answer, or None when it says that there is no such thing (code *absent*)."""
+    body = b"" if request is None else json.dumps(request).encode()
+    try:
+        reply = await client.request(
+            f"$JS.API.{verb}", body, timeout=settings.nats_connect_timeout_s
+        )
+    except (NatsError, TimeoutError) as error:
+        raise TopologyRefused(f"{verb}: no answer ({error})") from error
+    answer: Json = json.loads(reply.data)
+    fault = answer.get("error")
+    if fault is None:
+        return answer
+    if absent and fault.get("err_code") == absent:
+        return None
+    raise TopologyRefused(f"{verb}: {fault.get('description')} ({fault.get('err_code')})")
