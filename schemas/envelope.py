@@ -127,7 +127,7 @@ class Refusal(Message):
     detail: dict[str, Any] = {}
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)  # Not frozen: contextlib sets an exception's traceback.
 class Refused(Exception):
     """An answer, no fault: the command may not be. `code` is stable, `message` says what to do."""
 
