@@ -1,0 +1,170 @@
+"""The feed: the end of the log, made ready to be sent, and whatever lies before it on demand.
+
+There is no second bus: a reader has a position, asks for the `page` that follows it, and is woken
+when there is more. The last commits lie in memory, their frames written once and shared by all
+readers; older ones are read from the log again. A reader may be as late as it likes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
+
+import orjson
+
+from bus import codec
+from bus.clock import iso
+from bus.log import Log, Stored
+from schemas.settings import Settings
+
+Redact = Callable[[str, dict[str, Any]], dict[str, Any]]
+"""What a client may be shown of the data of one kind of event."""
+
+CHANNEL_NOUNS = frozenset({"channel", "cursor", "message"})
+
+
+class Form(Protocol):
+    """How the JSON of a frame becomes the bytes of one transport. Hashable: frames are shared."""
+
+    def numbered(self, seq: int, json: bytes) -> bytes:
+        """A frame that moves the client's position to *seq*."""
+
+    def passing(self, json: bytes) -> bytes:
+        """A frame that has no position."""
+
+
+class Entry:
+    """One commit, ready to be sent: opened for its first reader, each frame written once."""
+
+    __slots__ = ("_frames", "_redact", "_stored", "author", "kinds", "pushed", "traceparent")
+
+    def __init__(self, stored: Stored, redact: Redact) -> None:
+        self._stored = stored
+        self._redact = redact
+        self._frames: dict[tuple[Form, int], bytes] = {}
+        self.kinds: tuple[str, ...] = ()
+        """The kind of each of its events; like author and traceparent known once it is open."""
+        self.author = ""
+        self.traceparent = ""
+        self.pushed = False
+        """Whether any client has been sent it."""
+
+    def open(self) -> None:
+        """Look into the payload, once."""
+        if not self.kinds:
+            commit = codec.parse(self._stored.payload)
+            self.kinds = tuple(fact["kind"] for fact in commit["events"])
+            self.author = commit["header"]["author"]
+            self.traceparent = commit["header"].get("traceparent", "")
+
+    @property
+    def seq(self) -> int:
+        return self._stored.seq
+
+    @property
+    def noun(self) -> str:
+        return self._stored.noun
+
+    @property
+    def key(self) -> str:
+        return self._stored.key
+
+    @property
+    def payload_bytes(self) -> int:
+        return len(self._stored.payload)
+
+    @property
+    def channel(self) -> str:
+        """The channel that the commit belongs to; empty for nouns that belong to none."""
+        return self.key.partition(".")[0] if self.noun in CHANNEL_NOUNS else ""
+
+    def frame(self, form: Form, shown: int) -> bytes:
+        """The commit in *form*, with those events whose bit (1 for the first) is set in *shown*."""
+        frame = self._frames.get((form, shown))
+        if frame is None:
+            frame = self._frames[form, shown] = form.numbered(self.seq, self._json(shown))
+        return frame
+
+    def _json(self, shown: int) -> bytes:
+        commit = codec.parse(self._stored.payload)
+        header = commit["header"]
+        return orjson.dumps(
+            {
+                "type": "commit",
+                "seq": self.seq,
+                "noun": self.noun,
+                "id": self.key,
+                "time": iso(header["clock"]),
+                "author": header["author"],
+                "origin": header["origin"],
+                "cause": header["cause"],
+                "events": [
+                    {"kind": fact["kind"], "data": self._redact(fact["kind"], fact["data"])}
+                    for nth, fact in enumerate(commit["events"])
+                    if shown >> nth & 1
+                ],
+            }
+        )
+
+
+class Feed:
+    """The commits up to `head`, which is as far as this process has folded.
+
+    `published` is called after each batch: the readers' alarm.
+    """
+
+    def __init__(self, log: Log, redact: Redact, settings: Settings, head: int = 0) -> None:
+        self.head = head
+        self.published: Callable[[], None] = lambda: None
+        self._log = log
+        self._redact = redact
+        self._settings = settings
+        self._entries: dict[int, Entry] = {}
+        self._oldest = head + 1
+        self._kept_bytes = 0
+
+    @property
+    def epoch(self) -> str:
+        """The identity of the log: positions of another epoch mean nothing here."""
+        return self._log.epoch
+
+    def publish(self, batch: Iterable[Stored]) -> None:
+        """Show the commits that follow `head`, in order. What has been shown before is left out."""
+        for stored in batch:
+            if stored.seq > self.head:
+                self._keep(Entry(stored, self._redact))
+        self._forget()
+        self.published()
+
+    def _keep(self, entry: Entry) -> None:
+        if entry.seq != self.head + 1:  # Commits between lie in the log: what is kept has no holes.
+            self._entries.clear()
+            self._kept_bytes = 0
+            self._oldest = entry.seq
+        self._entries[entry.seq] = entry
+        self._kept_bytes += entry.payload_bytes
+        self.head = entry.seq
+
+    def _forget(self) -> None:
+        settings = self._settings
+        while (
+            len(self._entries) > settings.live_buffer_commits
+            or self._kept_bytes > settings.live_buffer_bytes
+        ):
+            self._kept_bytes -= self._entries.pop(self._oldest).payload_bytes
+            self._oldest += 1
+
+    async def stored(self) -> int:
+        """How far the log itself is, which this process may not have folded yet."""
+        return await self._log.head()
+
+    async def page(self, after: int) -> Sequence[Entry]:
+        """The commits that follow *after*, at most `live_page_commits`; none at the head."""
+        until = min(self.head, after + self._settings.live_page_commits)
+        if after + 1 >= self._oldest:
+            kept = self._entries
+            return [kept[seq] for seq in range(after + 1, until + 1)]
+        if after >= until:
+            return ()
+        stored = await self._log.page(after, until - after)
+        return [Entry(one, self._redact) for one in stored if one.seq <= self.head]

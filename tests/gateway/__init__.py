@@ -1,0 +1,1 @@
+"""The promises of the gateway, over real sockets."""
