@@ -7,15 +7,15 @@ again plans the same commands, and they change nothing the second time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
-from nats.aio.client import Client
 
 from bus.clock import derived_id
 from bus.commands import Commands, Unavailable
-from bus.consumer import deliveries
+from bus.consumer import Delivery
+from bus.subjects import EVENTS
 from schemas.envelope import SYSTEM, Command, Commit, Id, Key, Refused, Request
 
 RETRY_S = 0.5
@@ -33,15 +33,16 @@ class Intent:
 
 @dataclass(frozen=True)
 class Reactor:
-    """One room's reactor: the name of its durable consumer, and its pure half."""
+    """One room's reactor: the name of its durable consumer, its pure half, and what it hears."""
 
     name: str
     plan: Callable[[Commit], Sequence[Intent]]
+    subjects: str = EVENTS
 
 
-async def react(reactor: Reactor, client: Client, commands: Commands) -> None:
-    """Work on the log, for ever, from where the reactor's consumer stands."""
-    async for delivery in deliveries(client, reactor.name):
+async def react(reactor: Reactor, deliveries: AsyncIterator[Delivery], commands: Commands) -> None:
+    """Work on what is delivered, for ever."""
+    async for delivery in deliveries:
         try:
             for nth, intent in enumerate(reactor.plan(delivery.commit)):
                 await _send(reactor, intent, delivery.commit, nth, commands)

@@ -14,6 +14,7 @@ from time import monotonic
 import structlog
 
 from bus.telemetry import Telemetry
+from bus.wire import BrokerLost
 
 RESTARTS_MAX = 5
 WITHIN_S = 60.0
@@ -28,6 +29,8 @@ async def supervise(name: str, room: Callable[[], Awaitable[None]], telemetry: T
     while True:
         try:
             return await room()
+        except BrokerLost:
+            raise  # No room can mend this: the root attaches to the bus anew.
         except Exception:
             failures.append(monotonic())
             log.exception("room_failed", room=name, failures=len(failures))

@@ -213,11 +213,19 @@ class JetStreamLog:
                 return commits
             after = stored[-1].seq
 
-    async def head(self) -> int:
-        answer = await self._wire.ask(
-            f"$JS.API.STREAM.INFO.{subjects.STREAM}", b"", self._settings.append_timeout_s
+    @staticmethod
+    async def info(wire: Wire, settings: Settings) -> dict[str, Any]:
+        """What the broker says of the stream (JetStream's STREAM.INFO)."""
+        subject = f"$JS.API.STREAM.INFO.{subjects.STREAM}"
+        answer: dict[str, Any] = orjson.loads(
+            await wire.ask(subject, b"", settings.append_timeout_s)
         )
-        return int(orjson.loads(answer)["state"]["last_seq"])
+        if "error" in answer:
+            raise BrokerLost(f"the log cannot be seen: {answer['error']['description']}")
+        return answer
+
+    async def head(self) -> int:
+        return int((await self.info(self._wire, self._settings))["state"]["last_seq"])
 
     async def page(self, after: int, limit: int) -> list[Stored]:
         return await self._get({"seq": after + 1}, limit)

@@ -1,0 +1,68 @@
+"""The root of the actors: settings → bus → rooms in one task group."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from actors.host import Host
+from actors.reactor import Reactor, react
+from actors.rooms import AGGREGATES, REACTORS
+from actors.supervisor import supervise
+from bus.attachment import Bus
+from bus.commands import serve
+from bus.topology import Durable
+from schemas.channel import GENERAL, OpenChannel
+from schemas.envelope import SYSTEM, Refused, Request
+
+
+async def act(bus: Bus) -> None:
+    """Run every actor on *bus*, for ever. Raises when one fails too often, or the broker goes."""
+    host = Host(
+        AGGREGATES,
+        bus.log,
+        await bus.snapshots(),
+        bus.clock,
+        bus.identity.node_id,
+        bus.settings,
+        bus.telemetry,
+    )
+    in_flight_max = bus.settings.host_commands_in_flight_max
+    rooms: dict[str, Callable[[], Awaitable[None]]] = {
+        "log": bus.log.flush,
+        "host": partial(serve, bus.wire, host.handle, in_flight_max),
+        "opening": partial(open_general, host),
+    }
+    for reactor in REACTORS:
+        rooms[reactor.name] = partial(_react, bus, reactor)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(bus.gone())
+        for name, room in rooms.items():
+            group.create_task(supervise(name, room, bus.telemetry))
+
+
+async def _react(bus: Bus, reactor: Reactor) -> None:
+    await react(reactor, bus.deliveries(reactor.name), bus.commands)
+
+
+def durables() -> list[Durable]:
+    """The places in the log that the reactors need."""
+    return [Durable(reactor.name, reactor.subjects) for reactor in REACTORS]
+
+
+async def open_general(host: Host) -> None:
+    """The channel `general` is there from the start."""
+    command = OpenChannel(name="general", description="For everybody.", type="general")
+    answer = await host.handle(
+        Request(
+            id="open-general",
+            noun="channel",
+            key=GENERAL,
+            author=SYSTEM,
+            correlation="open-general",
+            command=command.model_dump(),
+        )
+    )
+    if answer.refused and answer.refused.code != "channel_taken":
+        raise Refused(answer.refused.code, answer.refused.message)

@@ -1,0 +1,98 @@
+"""What one process holds of the bus: its connections, the log, and where commands are sent.
+
+Attached once in a root and handed to the rooms. When the broker goes, `gone` raises, the rooms end,
+and the root attaches anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from nats.aio.client import Client
+
+from bus.clock import Clock
+from bus.codec import parse
+from bus.commands import WireCommands
+from bus.connection import Connection, connected, wired
+from bus.consumer import Delivery, deliveries
+from bus.crypto import Identity
+from bus.log import APPENDED, JetStreamLog, epoch_of
+from bus.roles import Endpoint, Role
+from bus.signs import NatsSigns
+from bus.snapshots import BUCKET, BucketSnapshots
+from bus.telemetry import Telemetry
+from bus.topology import Durable, check, ensure
+from bus.wire import Wire
+from schemas.settings import Settings
+
+
+@dataclass(frozen=True)
+class Bus:
+    """The bus as one role sees it."""
+
+    settings: Settings
+    identity: Identity
+    telemetry: Telemetry
+    log: JetStreamLog
+    commands: WireCommands
+    clock: Clock
+    wire: Wire
+    connection: Connection
+
+    async def gone(self) -> None:
+        """Waits until the broker goes, then raises `bus.wire.BrokerLost`."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.connection.watch())
+            await asyncio.shield(self.wire.lost)
+
+    def deliveries(self, durable: str) -> AsyncIterator[Delivery]:
+        """What the reactor *durable* has still to work on. For the role `actors`."""
+        return deliveries(self._client, durable)
+
+    async def snapshots(self) -> BucketSnapshots:
+        """The bucket of snapshots. For the role `actors`."""
+        return BucketSnapshots(await self._client.jetstream().key_value(BUCKET))
+
+    @property
+    def signs(self) -> NatsSigns:
+        """Where typing and presence are shown."""
+        return NatsSigns(self._client)
+
+    @property
+    def _client(self) -> Client:
+        return self.connection.client
+
+
+@asynccontextmanager
+async def attached(
+    endpoint: Endpoint, role: Role, identity: Identity, settings: Settings, telemetry: Telemetry
+) -> AsyncIterator[Bus]:
+    """The bus as *role* sees it, as long as the block lasts. Raises `bus.wire.BrokerLost`."""
+    async with connected(endpoint, role, settings) as connection, wired(endpoint, role) as wire:
+        stream = await JetStreamLog.info(wire, settings)
+        log = JetStreamLog(wire, settings, epoch_of(stream["created"]))
+        log.observe = telemetry.group_commit.observe
+        wire.subscribe(APPENDED, lambda _reply, _header, _data: log.nudge())
+        clock = Clock()
+        await _catch_up(clock, log, stream["state"]["last_seq"])
+        commands = WireCommands(wire, settings.command_timeout_s)
+        yield Bus(settings, identity, telemetry, log, commands, clock, wire, connection)
+
+
+async def prepared(endpoint: Endpoint, settings: Settings, durables: Iterable[Durable]) -> None:
+    """The streams and consumers are there, and the broker keeps what it acknowledges.
+
+    Raises `bus.topology.Unfit` or `TopologyRefused`: then nothing may be written.
+    """
+    async with connected(endpoint, "supervisor", settings) as supervisor:
+        await ensure(supervisor.client, endpoint, settings, durables)
+        await check(supervisor.client, endpoint, settings)
+
+
+async def _catch_up(clock: Clock, log: JetStreamLog, head: int) -> None:
+    """No reading of *clock* is earlier than the last commit, whatever the wall clock says now."""
+    for stored in await log.page(head - 1, 1) if head else []:
+        clock.observe(parse(stored.payload)["header"]["clock"])

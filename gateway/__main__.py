@@ -1,0 +1,155 @@
+"""The root of the gateway: bus → tables → web application.
+
+`serve` is used unchanged by `canopy up` (with the actors in the same process), by the gateway on
+its own, and by the end-to-end tests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from time import monotonic
+
+from aiohttp import web
+
+from actors.rooms import statements
+from actors.supervisor import supervise
+from bus.attachment import Bus
+from bus.clock import wall_ms
+from gateway.app import build
+from gateway.auth import Credentials, Doors, Passwords
+from gateway.call import Gateway, Throttles
+from gateway.feed import Feed
+from gateway.limits import Allowance, Buckets
+from gateway.live import Live
+from gateway.pages import Cursors
+from gateway.policy import redact
+from gateway.reads import Reads
+from gateway.seen import Seen
+from gateway.tickets import Tickets
+from schemas.settings import Settings
+
+TICKETS_MAX = 10_000
+PROJECTIONS = "projection"
+
+
+@dataclass(frozen=True)
+class Door:
+    """How people first come in: the code shown in the terminal, and whether this start is the
+    first one of the data directory."""
+
+    setup_code: str
+    first_start: bool
+
+
+@dataclass(frozen=True)
+class Open:
+    """A gateway that answers: where, and what it reads from."""
+
+    url: str
+    reads: Reads
+
+
+async def serve(
+    bus: Bus, door: Door, listener: socket.socket, opened: Callable[[Open], None]
+) -> None:
+    """Answer requests on *listener*, for ever; *opened* is called once they are answered.
+
+    Raises when the tables cannot be opened, or the broker goes.
+    """
+    folder = bus.settings.data_directory / PROJECTIONS
+    reads = Reads(folder, statements(), bus.log, bus.settings, bus.telemetry)
+    try:
+        await reads.open()
+        feed = Feed(bus.log, redact, bus.settings, reads.position)
+        reads.heard.append(feed.publish)
+        gateway = _gateway(bus, door, reads, feed)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(bus.gone())
+            group.create_task(supervise("reads", reads.run, bus.telemetry))
+            group.create_task(supervise("live", gateway.live.run, bus.telemetry))
+            await _answer(gateway, listener, opened)
+    finally:
+        reads.close()
+
+
+async def _answer(
+    gateway: Gateway, listener: socket.socket, opened: Callable[[Open], None]
+) -> None:
+    settings = gateway.settings
+    runner = web.AppRunner(
+        build(gateway), access_log=None, shutdown_timeout=settings.shutdown_timeout_s
+    )
+    await runner.setup()
+    try:
+        # A copy of the socket: requests that arrive while the gateway is renewed wait in its queue.
+        await web.SockSite(runner, listener.dup(), backlog=1024).start()
+        opened(Open(url(settings, listener), gateway.reads))
+        await asyncio.get_running_loop().create_future()
+    finally:
+        gateway.live.stop()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(settings.shutdown_timeout_s):
+                await runner.cleanup()
+
+
+def _gateway(bus: Bus, door: Door, reads: Reads, feed: Feed) -> Gateway:
+    settings, directory = bus.settings, reads.directory
+    credentials = Credentials(directory, bus.identity, wall_ms)
+    live = Live(
+        feed, directory, bus.signs, settings, bus.telemetry, reads.reached, credentials.renew
+    )
+    return Gateway(
+        commands=bus.commands,
+        reads=reads,
+        identity=bus.identity,
+        settings=settings,
+        telemetry=bus.telemetry,
+        credentials=credentials,
+        passwords=Passwords(bus.identity, settings.password_hashes_in_flight_max),
+        doors=Doors(directory, door.setup_code, door.first_start, wall_ms, asyncio.Lock()),
+        throttles=_throttles(settings),
+        cursors=Cursors(bus.identity),
+        seen=Seen(lambda: reads.position),
+        live=live,
+        tickets=Tickets(settings.live_ticket_ttl_s, TICKETS_MAX, monotonic),
+        wall_ms=wall_ms,
+        started_ms=wall_ms(),
+    )
+
+
+def _throttles(settings: Settings) -> Throttles:
+    logins = settings.logins_per_minute_max
+    registrations = settings.registrations_per_minute_max
+    return Throttles(
+        requests=Buckets(
+            Allowance("requests", settings.requests_per_second_max, settings.requests_burst_max)
+        ),
+        logins=Buckets(Allowance("logins", logins / 60, logins)),
+        registrations=Buckets(Allowance("registrations", registrations / 60, registrations)),
+    )
+
+
+def listening(settings: Settings) -> socket.socket:
+    """The socket that the gateway answers on. Raises OSError when the address is taken."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((settings.host, settings.port))
+        listener.listen(1024)
+        listener.setblocking(False)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def url(settings: Settings, listener: socket.socket) -> str:
+    """Where a browser on this machine finds the gateway."""
+    host = settings.host if settings.host not in ("0.0.0.0", "::") else "127.0.0.1"  # noqa: S104
+    port = listener.getsockname()[1]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,246 @@
+"""A node and its parts as processes: `canopy up` runs them all in one, `canopy run` one alone.
+
+Each is a loop around the same rooms: attach to the broker, run until it goes, attach again. What a
+process has been told to keep is in the log by then, so beginning anew loses nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import secrets
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import structlog
+
+from actors.__main__ import act, durables
+from bus.attachment import attached, prepared
+from bus.connection import located
+from bus.crypto import Identity
+from bus.holding import hold
+from bus.identity_file import FILE, identify
+from bus.roles import Endpoint, write_context
+from bus.server import BrokerStopped, broker
+from bus.telemetry import Telemetry
+from bus.wire import BrokerLost
+from gateway.__main__ import Door, Open, listening, serve, url
+from schemas.settings import Settings
+
+CODE_ALPHABET = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"
+YOUNG_OBJECTS = 50_000
+RARELY = 50
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Up:
+    """A node that answers; `setup_code` is empty once the workspace has an owner."""
+
+    url: str
+    setup_code: str
+    data: Path
+    node: str
+    nats_url: str
+    seq: int
+
+
+Announce = Callable[[Up], None]
+
+
+async def up(settings: Settings, announce: Announce, environ: Mapping[str, str]) -> None:
+    """Run a whole node, for ever: broker, actors and gateway.
+
+    *announce* hears of the first time that it answers. Raises `bus.holding.Held` when another
+    process has the data directory; `BrokerUnusable`, `IdentityUnusable`, `Unfit` or OSError when
+    it cannot start.
+    """
+    door = Door(setup_code(), first_start(settings))
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    with hold(settings.data_directory, started) as holding, closing(listening(settings)) as socket:
+        holding.announce(url(settings, socket))
+        identity = identify(settings.data_directory, passphrase(settings))
+        telemetry = Telemetry("canopy", settings.otlp_endpoint or "")
+        told = _Once(announce)
+
+        async def once() -> None:
+            async with _broker(settings, environ) as (endpoint, watch):
+                await prepared(endpoint, settings, durables())
+                opened = _opened(settings, identity, endpoint, door, told)
+                async with (
+                    attached(endpoint, "actors", identity, settings, telemetry) as actors,
+                    attached(endpoint, "gateway", identity, settings, telemetry) as gateway,
+                    asyncio.TaskGroup() as group,
+                ):
+                    group.create_task(watch())
+                    group.create_task(act(actors))
+                    group.create_task(serve(gateway, door, socket, opened))
+
+        await _renewed("node", once, settings, telemetry)
+
+
+async def run_broker(settings: Settings, environ: Mapping[str, str]) -> None:
+    """Run the embedded broker alone, for ever, with everything in it that the others need."""
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    with hold(settings.data_directory, started):
+        identify(settings.data_directory, passphrase(settings))
+        telemetry = Telemetry("canopy-nats")
+
+        async def once() -> None:
+            async with _broker(settings, environ) as (endpoint, watch):
+                await prepared(endpoint, settings, durables())
+                log.info("broker_ready", url=endpoint.url)
+                await watch()
+
+        await _renewed("nats", once, settings, telemetry)
+
+
+async def run_actors(settings: Settings) -> None:
+    """Run the actors alone, for ever; as many such processes as are wanted share the work."""
+    telemetry = Telemetry("canopy-actors", settings.otlp_endpoint or "")
+
+    async def once() -> None:
+        endpoint, identity = await _found(settings)
+        async with attached(endpoint, "actors", identity, settings, telemetry) as bus:
+            log.info("actors_ready", url=endpoint.url)
+            await act(bus)
+
+    await _renewed("actors", once, settings, telemetry)
+
+
+async def run_gateway(settings: Settings, announce: Announce) -> None:
+    """Run a gateway alone, for ever. *announce* hears of the first time that it answers."""
+    telemetry = Telemetry("canopy-gateway", settings.otlp_endpoint or "")
+    door = Door(setup_code(), first_start=False)
+    told = _Once(announce)
+    with closing(listening(settings)) as socket:
+
+        async def once() -> None:
+            endpoint, identity = await _found(settings)
+            opened = _opened(settings, identity, endpoint, door, told)
+            async with attached(endpoint, "gateway", identity, settings, telemetry) as bus:
+                await serve(bus, door, socket, opened)
+
+        await _renewed("gateway", once, settings, telemetry)
+
+
+def setup_code() -> str:
+    """A fresh one-time code, easy to read out: three times four letters and digits, 59 bits."""
+    return "-".join("".join(secrets.choice(CODE_ALPHABET) for _ in range(4)) for _ in range(3))
+
+
+def first_start(settings: Settings) -> bool:
+    """Whether this data directory has never been used."""
+    return not (settings.data_directory / FILE).exists()
+
+
+def passphrase(settings: Settings) -> str | None:
+    """What seals the identity, in clear, or None."""
+    return settings.passphrase.get_secret_value() if settings.passphrase else None
+
+
+@asynccontextmanager
+async def _broker(
+    settings: Settings, environ: Mapping[str, str]
+) -> AsyncIterator[tuple[Endpoint, Callable[[], Coroutine[Any, Any, None]]]]:
+    """The broker of this node, and what raises when it ends: ours, or the configured one."""
+    if settings.nats_url:
+        yield await located(settings), _for_ever
+        return
+    async with broker(settings) as running:
+        write_context(running.endpoint, environ)
+
+        async def watch() -> None:
+            await running.watch(settings)
+
+        yield running.endpoint, watch
+
+
+async def _for_ever() -> None:
+    await asyncio.get_running_loop().create_future()
+
+
+async def _found(settings: Settings) -> tuple[Endpoint, Identity]:
+    """The broker that somebody else runs, and this node's identity, once both are there."""
+    endpoint = await located(settings)
+    return endpoint, identify(settings.data_directory, passphrase(settings))
+
+
+class _Once:
+    """Tells of the first `Up` and of no later one."""
+
+    def __init__(self, announce: Announce) -> None:
+        self._announce: Announce | None = announce
+
+    def __call__(self, told: Up) -> None:
+        announce, self._announce = self._announce, None
+        if announce is not None:
+            announce(told)
+
+
+def _opened(
+    settings: Settings, identity: Identity, endpoint: Endpoint, door: Door, told: _Once
+) -> Callable[[Open], None]:
+    def opened(gateway: Open) -> None:
+        settle_down()
+        unowned = gateway.reads.directory.owner_id is None
+        told(
+            Up(
+                url=gateway.url,
+                setup_code=door.setup_code if unowned else "",
+                data=settings.data_directory,
+                node=identity.node_id,
+                nats_url=endpoint.url,
+                seq=gateway.reads.position,
+            )
+        )
+
+    return opened
+
+
+def settle_down() -> None:
+    """Keep the collector from looking at everything again and again.
+
+    What a start leaves behind lives as long as the process; looking through it stopped the loop
+    for 35 ms now and then (docs/explanation/performance.md).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS, RARELY, RARELY)
+
+
+async def _renewed(
+    name: str, once: Callable[[], Awaitable[None]], settings: Settings, telemetry: Telemetry
+) -> None:
+    """Run *once* anew each time the broker goes. Raises when that happens too often in a row."""
+    failures: deque[float] = deque(maxlen=settings.restarts_max)
+    try:
+        while True:
+            try:
+                await once()
+            except* (BrokerLost, BrokerStopped, OSError) as lost:
+                failures.append(monotonic())
+                reasons = [str(error) for error in _leaves(lost)]
+                log.warning("broker_gone", process=name, reasons=reasons, failures=len(failures))
+                full = len(failures) == settings.restarts_max
+                if full and failures[-1] - failures[0] < settings.restarts_window_s:
+                    raise
+                telemetry.restarts.labels(name).inc()
+            await asyncio.sleep(settings.restart_backoff_s)
+    finally:
+        telemetry.close()
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    """The exceptions in *group*, however deep."""
+    leaves: list[BaseException] = []
+    for error in group.exceptions:
+        leaves += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return leaves
