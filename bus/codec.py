@@ -42,7 +42,6 @@ def encode(header: Header, events: Sequence[Event]) -> tuple[dict[str, str], byt
     fields["digest"] = digest(body)
     head = orjson.dumps(fields)
     attributes = {
-        "Nats-Msg-Id": header.id,
         "ce-specversion": "1.0",
         "ce-id": header.id,
         "ce-type": f"canopy.{header.noun}.committed",
