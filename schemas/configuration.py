@@ -23,6 +23,10 @@ from schemas.settings import Settings
 
 PREFIX = "CANOPY_"
 CONFIG = "CANOPY_CONFIG"
+SHORT = {"CANOPY_DATA": "data_directory"}
+"""Variables with a name of their own; the full one (`CANOPY_DATA_DIRECTORY`) wins."""
+OTHERS = frozenset({CONFIG, "CANOPY_URL", "CANOPY_API_KEY", "CANOPY_PASSWORD"})
+"""Variables that speak to the command line and are no settings."""
 DEFAULT = "default"
 PASSWORD_IN_URL = re.compile(r"(://[^/@:]*:)[^/@]*@")
 
@@ -129,8 +133,9 @@ def _from_file(path: Path | None) -> list[tuple[str, object, str]]:
 
 def _from_environment(environ: Mapping[str, str]) -> list[tuple[str, object, str]]:
     found: list[tuple[str, object, str]] = []
-    for key, field in Settings.model_fields.items():
-        name = PREFIX + key.upper()
+    names = SHORT | {PREFIX + key.upper(): key for key in Settings.model_fields}
+    for name, key in names.items():
+        field = Settings.model_fields[key]
         text = environ.get(name, "").strip()
         if not text:
             continue
@@ -149,7 +154,7 @@ def _from_flags(flags: Mapping[str, object]) -> list[tuple[str, object, str]]:
 
 
 def _strangers(environ: Mapping[str, str]) -> tuple[str, ...]:
-    known = {PREFIX + key.upper() for key in Settings.model_fields} | {CONFIG}
+    known = {PREFIX + key.upper() for key in Settings.model_fields} | SHORT.keys() | OTHERS
     return tuple(sorted(n for n in environ if n.startswith(PREFIX) and n not in known))
 
 

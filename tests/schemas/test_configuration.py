@@ -147,3 +147,19 @@ def test_nobody_explains_what_does_not_exist() -> None:
 def test_settings_do_not_change() -> None:
     with pytest.raises(ValidationError):
         Settings().port = 1  # type: ignore[misc]  # this is what must fail
+
+
+def test_the_data_directory_has_a_short_name() -> None:
+    environ = {"CANOPY_DATA": "/srv/canopy", "HOME": "/"}
+
+    configuration = load(environ=environ)
+
+    assert configuration.settings.data_directory == Path("/srv/canopy")
+    assert configuration.explain("data_directory").source == "CANOPY_DATA"
+    assert configuration.strangers == ()
+
+
+def test_what_speaks_to_the_command_line_is_no_stranger() -> None:
+    environ = {"CANOPY_URL": "http://x", "CANOPY_API_KEY": "k", "CANOPY_PASSWORD": "p", "HOME": "/"}
+
+    assert load(environ=environ).strangers == ()
