@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from struct import pack
 from typing import Protocol
@@ -28,6 +28,7 @@ CHUNK_BYTES = 64 * 1024
 """Handed to a connection at once; also where its own buffer begins to count as full."""
 SIGNS_MAX = 32
 """Passing signs that wait for one client; the oldest give way."""
+UNTRACED = nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,10 @@ class Sink(Protocol):
     """What shows an idle client that we are here; empty when the transport sees to it."""
 
     async def send(self, data: bytes) -> None:
-        """Returns when there is room for more. Raises `Ended` when the client has left."""
+        """Returns when there is room for more.
+
+        Raises TimeoutError when there is none for too long, ConnectionError when nobody is there.
+        """
 
     @property
     def gone(self) -> bool:
@@ -100,22 +104,23 @@ class SocketSink:
 
     heartbeat = b""
 
-    def __init__(self, request: web.Request, form: Form) -> None:
+    def __init__(self, request: web.Request, form: Form, deadline_s: float) -> None:
         self.form = form
         self._request = request
+        self._deadline_s = deadline_s
 
     @property
     def gone(self) -> bool:
-        transport = self._request.transport
-        return transport is None or transport.is_closing()
+        return _gone(self._request)
 
     async def send(self, data: bytes) -> None:
         transport = self._request.transport
         if transport is None or transport.is_closing():
-            raise Ended(LEFT)
+            raise ConnectionResetError
         transport.write(data)
         if transport.get_write_buffer_size() >= CHUNK_BYTES:
-            await self._request.writer.drain()
+            async with asyncio.timeout(self._deadline_s):
+                await self._request.writer.drain()
 
 
 class StreamSink:
@@ -123,20 +128,26 @@ class StreamSink:
 
     heartbeat = b": here\n\n"
 
-    def __init__(self, request: web.Request, response: web.StreamResponse, form: Form) -> None:
+    def __init__(
+        self, request: web.Request, response: web.StreamResponse, form: Form, deadline_s: float
+    ) -> None:
         self.form = form
         self._request = request
         self._response = response
+        self._deadline_s = deadline_s
 
     @property
     def gone(self) -> bool:
-        transport = self._request.transport
-        return transport is None or transport.is_closing()
+        return _gone(self._request)
 
     async def send(self, data: bytes) -> None:
-        if self.gone:
-            raise Ended(LEFT)
-        await self._response.write(data)
+        async with asyncio.timeout(self._deadline_s):
+            await self._response.write(data)
+
+
+def _gone(request: web.Request) -> bool:
+    transport = request.transport
+    return transport is None or transport.is_closing()
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +167,6 @@ class Follower:
     """One client at its position: all commits up to `cursor` have been sent or withheld."""
 
     __slots__ = (
-        "_deadline_s",
         "_farewell",
         "_owed",
         "_told",
@@ -169,16 +179,13 @@ class Follower:
         "wish",
     )
 
-    def __init__(
-        self, principal: Principal, wish: Wish, cursor: int, sink: Sink, deadline_s: float
-    ) -> None:
+    def __init__(self, principal: Principal, wish: Wish, cursor: int, sink: Sink) -> None:
         self.principal = principal
         self.wish = wish
         self.cursor = cursor
         self.sink = sink
         self.signs: deque[bytes] = deque(maxlen=SIGNS_MAX)
         self.sent_s = asyncio.get_running_loop().time()
-        self._deadline_s = deadline_s
         self._farewell: Farewell | None = None
         self._owed = False
         self._told = cursor
@@ -219,9 +226,9 @@ class Follower:
             if frames:
                 with spans(telemetry, page):
                     await self._send(frames)
-            if not page:
+            if not page or self.cursor >= feed.head:
                 await self._wake.wait()
-            elif self.cursor < feed.head:
+            else:
                 await asyncio.sleep(0)  # A page in memory never waits: let others have a turn.
 
     def _frames(self, page: Sequence[Entry], directory: Directory) -> list[bytes]:
@@ -257,8 +264,7 @@ class Follower:
 
     async def _hand_over(self, data: bytes) -> None:
         try:
-            async with asyncio.timeout(self._deadline_s):
-                await self.sink.send(data)
+            await self.sink.send(data)
         except TimeoutError as error:
             raise Ended(SLOW) from error
         except ConnectionError as error:
@@ -276,13 +282,14 @@ def visible(principal: Principal, directory: Directory, entry: Entry) -> int:
     return shown
 
 
-def spans(telemetry: Telemetry, page: Sequence[Entry]) -> ExitStack:
+def spans(telemetry: Telemetry, page: Sequence[Entry]) -> AbstractContextManager[object]:
     """A span for each commit of *page* that no client has been sent yet."""
+    if not telemetry.tracing:
+        return UNTRACED
     stack = ExitStack()
-    if telemetry.tracing:
-        for entry in page:
-            if not entry.pushed:
-                entry.pushed = True
-                attributes: Attributes = {"canopy.noun": entry.noun, "canopy.seq": entry.seq}
-                stack.enter_context(telemetry.span("push", entry.traceparent, attributes))
+    for entry in page:
+        if not entry.pushed:
+            entry.pushed = True
+            attributes: Attributes = {"canopy.noun": entry.noun, "canopy.seq": entry.seq}
+            stack.enter_context(telemetry.span("push", entry.traceparent, attributes))
     return stack

@@ -156,7 +156,7 @@ class Live:
             compress=False,  # A frame is written once for all clients.
         )
         await socket.prepare(request)
-        sink = SocketSink(request, self._socket_form)
+        sink = SocketSink(request, self._socket_form, self._settings.live_send_timeout_s)
         async with self._following(principal, start, wish, sink, "websocket") as follower:
             farewell = await self._converse(follower, socket)
         await _close(request, socket, farewell)
@@ -192,7 +192,8 @@ class Live:
         response.charset = "utf-8"
         await response.prepare(request)
         await response.write(b"retry: %d\n\n" % RETRY_MS)
-        sink = StreamSink(request, response, self._stream_form)
+        deadline_s = self._settings.live_send_timeout_s
+        sink = StreamSink(request, response, self._stream_form, deadline_s)
         async with self._following(principal, start, wish, sink, "sse") as follower:
             try:
                 await self._push(follower)
@@ -204,8 +205,7 @@ class Live:
     async def _following(
         self, principal: Principal, start: Start, wish: Wish, sink: Sink, kind: str
     ) -> AsyncIterator[Follower]:
-        deadline_s = self._settings.live_send_timeout_s
-        follower = Follower(principal, wish, start.cursor, sink, deadline_s)
+        follower = Follower(principal, wish, start.cursor, sink)
         self._greet(follower, start)
         self._followers.add(follower)
         self._relay.presence.arrive(principal.id)

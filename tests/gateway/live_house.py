@@ -59,6 +59,7 @@ class House:
         self.server = TestServer(self._app())
         self.client = aiohttp.ClientSession()
         self._clock = Clock()
+        self._last: dict[tuple[str, str], int] = {}
         self._statuses = {"ann": "active", "bob": "active", "cyd": "active"}
 
     async def _reached(self, seq: int) -> None:
@@ -122,11 +123,9 @@ class House:
             cause=new_id(),
             correlation=new_id(),
         )
-        return await self.log.append(header, events, await self._last(noun, key))
-
-    async def _last(self, noun: str, key: str) -> int:
-        commits = await self.log.read(noun, key)
-        return commits[-1].seq if commits else 0
+        expected = self._last.get((noun, key), 0)
+        seq = self._last[noun, key] = await self.log.append(header, events, expected)
+        return seq
 
     async def say(self, text: str, channel: str = "general") -> int:
         """One message, stored but not yet shown."""
