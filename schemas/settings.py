@@ -114,7 +114,7 @@ class Settings(BaseModel):
     # --- Reading ----------------------------------------------------------------------------------
     read_wait_s: float = _knob(2.0, "seconds", "A read waits for the position it asks for.", gt=0)
     fold_batch_max: int = _knob(5000, "commits", "Folded into the tables at once.", ge=1)
-    tail_fetch_max: int = _knob(1000, "commits", "Fetched from the log at once.", ge=1)
+    tail_fetch_max: int = _knob(5000, "commits", "Fetched from the log at once.", ge=1)
     tail_fetch_bytes_max: int = _knob(16 * MIB, "bytes", "Fetched from the log at once.", ge=MIB)
     read_threads: int = _knob(4, "threads", "That query the tables.", ge=1, le=64)
     projection_memory_bytes_max: int = _knob(
