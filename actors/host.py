@@ -119,7 +119,7 @@ class Host:
         if answer.refused:
             self._telemetry.refusals.labels(answer.refused.code).inc()
         outcome = "refused" if answer.refused else "replayed" if answer.replayed else "done"
-        self._telemetry.commands.labels(request.noun, kind, outcome).inc()
+        self._telemetry.command(request.noun, kind, outcome)
         return answer
 
     async def _decided(self, request: Request, traceparent: str) -> Answer:
@@ -220,7 +220,6 @@ class Host:
         with self._telemetry.span("append", traceparent):
             seq = await self._log.append(header, events, loaded.seq)
         self._telemetry.append_s.observe(perf_counter() - began)
-        self._telemetry.appends.inc()
         _fold(aggregate, loaded, Commit(header, events, seq))
         self._remember(request.noun, request.key, loaded)
         if loaded.since_snapshot >= self._settings.snapshot_every:

@@ -13,8 +13,9 @@ from contextlib import asynccontextmanager, suppress
 
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
-from nats.errors import SlowConsumerError
+from nats.errors import NoServersError, SlowConsumerError
 
+from bus.health import ONE_ATTEMPT
 from bus.roles import Endpoint, Role
 from bus.server import kept_endpoint
 from bus.wire import BrokerLost, Wire, dial
@@ -30,14 +31,35 @@ class Connection:
     messages dropped because we were slow.
     """
 
-    def __init__(self, client: Client, lost: asyncio.Future[None]) -> None:
+    def __init__(self, client: Client) -> None:
         self.client = client
-        self.lost = lost
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.slow = 0
 
     async def watch(self) -> None:
         """Never returns while the connection is good. Raises `BrokerLost` when it is not."""
         await asyncio.shield(self.lost)
+
+    def leave(self) -> None:
+        """From here on, closing is our wish and loses nothing."""
+        if not self.lost.done():
+            self.lost.cancel()
+
+    # What nats-py calls.
+
+    async def complain(self, error: Exception) -> None:
+        if isinstance(error, SlowConsumerError):
+            self.slow += 1  # What it carried is asked for again; the connection is good.
+        elif self.client.is_connected:
+            self._fail(f"the broker complains: {error}")
+
+    async def closed(self) -> None:
+        self._fail("the connection to the broker was closed")
+
+    def _fail(self, reason: str) -> None:
+        if not self.lost.done():
+            self.lost.set_exception(BrokerLost(reason))
+            self.lost.exception()  # Whoever watches still gets it; nobody is warned at exit.
 
 
 @asynccontextmanager
@@ -49,16 +71,15 @@ async def connected(
     Waits up to `nats_silence_s` for the broker to be there. Raises `BrokerLost`, also when the
     broker refuses the role.
     """
-    lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     try:
         async with asyncio.timeout(settings.nats_silence_s):
-            connection = await _connected(endpoint, role, settings, lost)
+            connection = await _connected(endpoint, role, settings)
     except TimeoutError as error:
         raise BrokerLost(f"no broker at {endpoint.url} in {settings.nats_silence_s} s") from error
     try:
         yield connection
     finally:
-        _settle(lost)
+        connection.leave()
         await _drained(connection.client, settings.shutdown_timeout_s)
 
 
@@ -93,22 +114,11 @@ async def located(settings: Settings) -> Endpoint:
         ) from error
 
 
-async def _connected(
-    endpoint: Endpoint, role: Role, settings: Settings, lost: asyncio.Future[None]
-) -> Connection:
-    connection = Connection(Client(), lost)
-
-    async def on_error(error: Exception) -> None:
-        if isinstance(error, SlowConsumerError):
-            connection.slow += 1  # What it carried is asked for again; the connection is good.
-        elif connection.client.is_connected:
-            _fail(lost, f"the broker complains: {error}")
-
-    async def on_closed() -> None:
-        _fail(lost, "the connection to the broker was closed")
-
+async def _connected(endpoint: Endpoint, role: Role, settings: Settings) -> Connection:
+    """A connection, as soon as somebody listens. Raises `BrokerLost` when the role is refused."""
     user, password = endpoint.login(role)
     while True:
+        connection = Connection(Client())
         try:
             await connection.client.connect(
                 endpoint.address(role),
@@ -116,14 +126,16 @@ async def _connected(
                 password=password or None,
                 name=f"canopy-{role}",
                 inbox_prefix=endpoint.inbox(role),
-                allow_reconnect=False,
                 connect_timeout=max(1, round(settings.nats_connect_timeout_s)),
-                error_cb=on_error,
-                closed_cb=on_closed,
+                error_cb=connection.complain,
+                closed_cb=connection.closed,
+                **ONE_ATTEMPT,
             )
-        except (ConnectionRefusedError, TimeoutError):
+        except (NoServersError, OSError, TimeoutError):
+            await connection.client.close()
             await asyncio.sleep(RETRY_S)  # It is starting; the deadline is the caller's.
-        except (NatsError, OSError) as error:
+        except NatsError as error:
+            await connection.client.close()
             raise BrokerLost(f"the broker at {endpoint.url} refused {role}: {error}") from error
         else:
             return connection
@@ -136,15 +148,3 @@ async def _drained(client: Client, timeout_s: float) -> None:
             if client.is_connected:
                 await client.drain()
     await client.close()
-
-
-def _fail(lost: asyncio.Future[None], reason: str) -> None:
-    if not lost.done():
-        lost.set_exception(BrokerLost(reason))
-        lost.exception()  # Whoever watches still gets it; nobody is warned about it at exit.
-
-
-def _settle(lost: asyncio.Future[None]) -> None:
-    """Closing on purpose loses nothing."""
-    if not lost.done():
-        lost.cancel()

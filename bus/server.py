@@ -36,6 +36,7 @@ LOG_BYTES_CAP = 1024 * GIB
 BUCKET_BYTES_MAX = 1 * GIB
 HEADERS_BYTES = 64 * KIB
 POLL_S = 0.01
+GREETING_TIMEOUT_S = 0.5
 PORT_ATTEMPTS = 3
 PR_SET_PDEATHSIG = 1
 
@@ -229,9 +230,10 @@ async def _greets(host: str, port: int, name: str) -> bool:
     except OSError:
         return False
     try:
-        greeting = await reader.readline()
+        async with asyncio.timeout(GREETING_TIMEOUT_S):  # A stranger may listen there in silence.
+            greeting = await reader.readline()
         return greeting.startswith(b"INFO ") and json.loads(greeting[5:])["server_name"] == name
-    except (OSError, ValueError):
+    except (OSError, ValueError, TimeoutError):
         return False
     finally:
         writer.close()

@@ -50,9 +50,9 @@ class Telemetry:
         self.commands = Counter(
             "canopy_commands", "Commands answered", ["noun", "kind", "outcome"], registry=registry
         )
+        self._children: dict[tuple[str, str, str], Counter] = {}
         self.refusals = Counter("canopy_refusals", "Refusals", ["code"], registry=registry)
         self.conflicts = Counter("canopy_conflicts", "Decisions taken again", registry=registry)
-        self.appends = Counter("canopy_appends", "Commits stored", registry=registry)
         self.append_s = Histogram(
             "canopy_append_seconds",
             "From handing a commit to the log until it is on the disk",
@@ -81,6 +81,14 @@ class Telemetry:
             registry=registry,
         )
         self.restarts = Counter("canopy_restarts", "Rooms restarted", ["room"], registry=registry)
+
+    def command(self, noun: str, kind: str, outcome: str) -> None:
+        """One more command of *kind* has been answered."""
+        labels = (noun, kind, outcome)
+        child = self._children.get(labels)
+        if child is None:
+            child = self._children[labels] = self.commands.labels(*labels)
+        child.inc()
 
     @property
     def tracing(self) -> bool:

@@ -236,6 +236,7 @@ async def _renewed(
             await asyncio.sleep(settings.restart_backoff_s)
     finally:
         telemetry.close()
+        gc.unfreeze()  # What is frozen is never collected, and DuckDB complains of it at exit.
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

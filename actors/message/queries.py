@@ -73,6 +73,9 @@ CHANGES = f"{_CHANGE} WHERE list_contains($1::VARCHAR[], id)"
 CHANGES_OF_ONE = f"{_CHANGE} WHERE id = $1"
 """All that happened to one message, found by the index."""
 
+SEQ = "SELECT seq FROM message WHERE id = ? AND channel_id = ?"
+"""Where a message was posted, whatever became of it."""
+
 COUNT = "SELECT count(*) AS messages FROM message"
 
 
@@ -99,7 +102,7 @@ def present(rows: Iterable[Row], changes: Iterable[Row]) -> list[Row]:
 
 
 def _present(row: Row, changes: Sequence[Row]) -> Row:
-    ordered = sorted(changes, key=_stamp)
+    ordered = sorted(changes, key=stamp)
     edits = [change for change in ordered if change["kind"] == "message_edited"]
     message = {
         **row,
@@ -119,7 +122,8 @@ def _present(row: Row, changes: Sequence[Row]) -> Row:
     return message
 
 
-def _stamp(change: Row) -> tuple[str, str]:
+def stamp(change: Row) -> tuple[str, str]:
+    """What orders changes: the later one wins."""
     return (change["clock"], change["origin"])
 
 
@@ -143,7 +147,7 @@ def history(row: Row, changes: Iterable[Row]) -> list[Row]:
         "attachments": orjson.loads(row["attachments"]),
         "edited_at": row["created_at"],
     }
-    edits = sorted((c for c in changes if c["kind"] == "message_edited"), key=_stamp)
+    edits = sorted((c for c in changes if c["kind"] == "message_edited"), key=stamp)
     return [first, *(_version(edit) for edit in edits)]
 
 
@@ -161,4 +165,4 @@ def followed(changes: Iterable[Row], account_id: str) -> bool | None:
     wishes = [c for c in changes if c["kind"] == "thread_followed" and c["user_id"] == account_id]
     if not wishes:
         return None
-    return bool(orjson.loads(max(wishes, key=_stamp)["data"])["followed"])
+    return bool(orjson.loads(max(wishes, key=stamp)["data"])["followed"])
