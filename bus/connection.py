@@ -15,7 +15,7 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.errors import NoServersError, SlowConsumerError
 
-from bus.health import ONE_ATTEMPT
+from bus.health import one_attempt
 from bus.roles import Endpoint, Role
 from bus.server import kept_endpoint
 from bus.wire import BrokerLost, Wire, dial
@@ -126,10 +126,9 @@ async def _connected(endpoint: Endpoint, role: Role, settings: Settings) -> Conn
                 password=password or None,
                 name=f"canopy-{role}",
                 inbox_prefix=endpoint.inbox(role),
-                connect_timeout=max(1, round(settings.nats_connect_timeout_s)),
                 error_cb=connection.complain,
                 closed_cb=connection.closed,
-                **ONE_ATTEMPT,
+                **one_attempt(settings.nats_connect_timeout_s),
             )
         except (NoServersError, OSError, TimeoutError):
             await connection.client.close()

@@ -14,17 +14,21 @@ from nats.errors import Error as NatsError
 from bus.roles import Endpoint
 
 
-ONE_ATTEMPT: dict[str, Any] = {
-    "allow_reconnect": False,
-    "max_reconnect_attempts": 1,
-    "reconnect_time_wait": 0.01,
-}
-"""nats-py's way to say: try now, and tell us at once. (It counts even a first attempt as a
-reconnect, and would wait two seconds between sixty of them.)"""
-
-
 class Sick(Exception):
     """The broker does not answer, or says that it is not well."""
+
+
+def one_attempt(timeout_s: float) -> dict[str, Any]:
+    """How nats-py is told to try once and to say at once how it went.
+
+    It counts even a first attempt as a reconnect, and would wait 2 s between sixty of them.
+    """
+    return {
+        "allow_reconnect": False,
+        "max_reconnect_attempts": 1,
+        "reconnect_time_wait": 0.01,
+        "connect_timeout": timeout_s,
+    }
 
 
 async def examine(endpoint: Endpoint, timeout_s: float) -> None:
@@ -44,9 +48,8 @@ async def asked(endpoint: Endpoint, about: str, timeout_s: float) -> dict[str, A
             user=user or None,
             password=password or None,
             name="canopy-system",
-            connect_timeout=max(1, round(timeout_s)),
             error_cb=_unheard,
-            **ONE_ATTEMPT,
+            **one_attempt(timeout_s),
         )
         reply = await client.request(f"$SYS.REQ.SERVER.PING.{about}", timeout=timeout_s)
     except (NatsError, OSError, TimeoutError) as error:

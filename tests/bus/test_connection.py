@@ -1,0 +1,121 @@
+"""A lost connection is an exception, never a silence."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+
+import pytest
+
+from bus.connection import connected, located, wired
+from bus.roles import Endpoint
+from bus.server import Broker, broker
+from bus.wire import BrokerLost
+from schemas.settings import Settings
+from tests.bus.conftest import settled
+
+
+async def test_what_one_role_says_another_hears(running: Broker, settings: Settings) -> None:
+    async with (
+        connected(running.endpoint, "actors", settings) as actors,
+        connected(running.endpoint, "gateway", settings) as gateway,
+    ):
+        heard = await gateway.client.subscribe("eph.typing.*")
+        await settled(gateway.client)
+        await actors.client.publish("eph.typing.general", b"ann")
+        message = await heard.next_msg(timeout=5)
+
+    assert message.data == b"ann"
+
+
+async def test_a_broker_that_dies_is_raised(running: Broker, settings: Settings) -> None:
+    async with connected(running.endpoint, "gateway", settings) as connection:
+        os.kill(running.pid, signal.SIGKILL)
+
+        async with asyncio.timeout(5):
+            with pytest.raises(BrokerLost):
+                await connection.watch()
+
+
+async def test_a_thing_refused_is_raised(running: Broker, settings: Settings) -> None:
+    async with connected(running.endpoint, "gateway", settings) as connection:
+        await connection.client.publish("evt.message.general.M1", b"forged")
+
+        async with asyncio.timeout(5):
+            with pytest.raises(BrokerLost, match=r"(?i)permissions violation"):
+                await connection.watch()
+
+
+async def test_closing_on_purpose_loses_nothing(running: Broker, settings: Settings) -> None:
+    async with connected(running.endpoint, "gateway", settings) as connection:
+        watching = asyncio.create_task(connection.watch())
+        await asyncio.sleep(0)
+
+    with pytest.raises(asyncio.CancelledError):
+        await watching
+
+
+async def test_what_was_published_last_still_arrives(running: Broker, settings: Settings) -> None:
+    async with connected(running.endpoint, "gateway", settings) as gateway:
+        heard = await gateway.client.subscribe("eph.typing.*")
+        await settled(gateway.client)
+        async with connected(running.endpoint, "actors", settings) as actors:
+            for _ in range(100):
+                await actors.client.publish("eph.typing.general", b"ann")
+
+        assert [(await heard.next_msg(timeout=5)).data for _ in range(100)] == [b"ann"] * 100
+
+
+async def test_a_role_waits_for_a_broker_that_is_starting(settings: Settings) -> None:
+    async with broker(settings) as first:
+        endpoint = first.endpoint
+
+    async def connect() -> bool:
+        async with connected(endpoint, "gateway", settings) as connection:
+            return connection.client.is_connected
+
+    connecting = asyncio.create_task(connect())
+    async with broker(settings):
+        assert await connecting
+
+
+async def test_a_broker_that_never_comes_is_given_up(settings: Settings) -> None:
+    hasty = settings.model_copy(update={"nats_silence_s": 0.2})
+
+    with pytest.raises(BrokerLost, match="no broker at"):
+        async with connected(Endpoint("nats://127.0.0.1:1", {}), "gateway", hasty):
+            pass
+
+
+async def test_a_wrong_password_is_not_tried_again(running: Broker, settings: Settings) -> None:
+    endpoint = Endpoint(running.endpoint.url, {"gateway": "wrong"})
+
+    with pytest.raises(BrokerLost, match="refused gateway"):
+        async with connected(endpoint, "gateway", settings):
+            pass
+
+
+async def test_the_fast_connection_signs_in_too(furnished: Broker) -> None:
+    async with wired(furnished.endpoint, "gateway") as wire:
+        answer = await wire.ask("$JS.API.STREAM.INFO.EVT", b"", 5.0)
+
+    assert b'"name":"EVT"' in answer
+
+
+async def test_a_broker_is_located_by_its_data_directory(settings: Settings) -> None:
+    async with broker(settings) as running:
+        assert await located(settings) == running.endpoint
+
+
+async def test_a_foreign_broker_is_located_by_its_url(settings: Settings) -> None:
+    foreign = settings.model_copy(update={"nats_url": "nats://nats.example:4222"})
+
+    assert (await located(foreign)).url == "nats://nats.example:4222"
+
+
+async def test_a_directory_without_a_broker_is_told(settings: Settings) -> None:
+    hasty = settings.model_copy(update={"nats_silence_s": 0.1})
+
+    with pytest.raises(BrokerLost, match="canopy run nats"):
+        await located(hasty)

@@ -1,0 +1,204 @@
+"""The embedded broker: started, watched, stopped, and never two of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from bus.health import Sick, asked, examine
+from bus.server import Broker, BrokerStopped, BrokerUnusable, binary, broker, kept_endpoint
+from schemas.settings import GIB, Settings
+
+
+async def test_a_started_broker_is_well_and_syncs_before_it_acknowledges(running: Broker) -> None:
+    await examine(running.endpoint, timeout_s=5)
+    told = await asked(running.endpoint, "VARZ", timeout_s=5)
+
+    assert told["jetstream"]["config"]["sync_always"] is True
+    assert told["host"] == "127.0.0.1"
+    assert told["http_port"] == 0
+
+
+async def test_a_stopped_broker_is_gone(settings: Settings) -> None:
+    async with broker(settings) as running:
+        pid = running.pid
+
+    assert not psutil.pid_exists(pid)
+    with pytest.raises(Sick):
+        await examine(running.endpoint, timeout_s=1)
+
+
+async def test_a_broker_is_found_where_it_was(settings: Settings) -> None:
+    async with broker(settings) as first:
+        pass
+    async with broker(settings) as second:
+        pass
+
+    assert first.endpoint == second.endpoint == kept_endpoint(settings.data_directory)
+
+
+async def test_a_broker_gives_way_when_its_port_is_taken(settings: Settings) -> None:
+    async with broker(settings) as first:
+        pass
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", int(first.endpoint.url.rpartition(":")[2])))
+        taken.listen()
+
+        async with broker(settings) as second:
+            await examine(second.endpoint, timeout_s=5)
+
+    assert second.endpoint.url != first.endpoint.url
+
+
+async def test_a_port_that_was_asked_for_and_is_taken_is_an_error(settings: Settings) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        asked_for = settings.model_copy(update={"nats_port": taken.getsockname()[1]})
+
+        with pytest.raises(BrokerUnusable, match="address already in use"):
+            async with broker(asked_for):
+                pass
+
+
+async def test_nothing_of_the_broker_is_readable_by_others(
+    running: Broker, settings: Settings
+) -> None:
+    directory = settings.data_directory / "nats"
+    modes = {
+        name: (directory / name).stat().st_mode & 0o777
+        for name in ("nats.conf", "credentials.json", "endpoint.json")
+    }
+
+    assert set(modes.values()) == {0o600}
+    assert directory.stat().st_mode & 0o777 == 0o700
+    assert not any(password in repr(running.endpoint) for password in running.endpoint.passwords)
+
+
+async def test_a_broker_that_dies_is_noticed(running: Broker, settings: Settings) -> None:
+    os.kill(running.pid, signal.SIGKILL)
+
+    async with asyncio.timeout(5):
+        with pytest.raises(BrokerStopped, match="-9"):
+            await running.watch(settings)
+
+
+async def test_a_broker_that_hangs_is_noticed(running: Broker, settings: Settings) -> None:
+    hasty = settings.model_copy(update={"nats_connect_timeout_s": 0.1})
+    os.kill(running.pid, signal.SIGSTOP)
+    try:
+        async with asyncio.timeout(10):
+            with pytest.raises(BrokerStopped, match="not well"):
+                await running.watch(hasty)
+    finally:
+        os.kill(running.pid, signal.SIGCONT)
+
+
+async def test_a_broker_that_does_not_listen_to_reason_is_killed(settings: Settings) -> None:
+    hasty = settings.model_copy(update={"nats_stop_timeout_s": 0.1})
+    async with broker(hasty) as running:
+        os.kill(running.pid, signal.SIGSTOP)
+
+    assert not psutil.pid_exists(running.pid)
+
+
+PARENT = """
+import asyncio, sys
+from pathlib import Path
+from bus.server import broker
+from schemas.settings import Settings
+
+async def main():
+    async with broker(Settings(data_directory=Path(sys.argv[1]), log_bytes_max=1 << 26)) as running:
+        print(running.pid, flush=True)
+        await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the next start clears up")
+async def test_a_broker_does_not_outlive_a_killed_node(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(tmp_path)], stdout=subprocess.PIPE
+    ) as parent:
+        assert parent.stdout is not None
+        orphan = psutil.Process(int(parent.stdout.readline()))
+        parent.kill()
+
+    assert orphan.wait(timeout=5) is None
+
+
+async def test_a_broker_left_over_is_stopped_before_the_next_one(settings: Settings) -> None:
+    async with broker(settings):
+        pass
+    directory = settings.data_directory / "nats"
+    with subprocess.Popen([binary(settings), "-c", directory / "nats.conf"]) as orphan:
+        async with asyncio.timeout(5):
+            while (directory / "nats.pid").read_text() != str(orphan.pid):
+                await asyncio.sleep(0)
+
+        async with broker(settings) as running:
+            assert orphan.wait(timeout=5) == 0 or orphan.returncode == -signal.SIGTERM
+            await examine(running.endpoint, timeout_s=5)
+
+
+async def test_a_number_that_is_somebody_elses_by_now_is_left_alone(settings: Settings) -> None:
+    directory = settings.data_directory / "nats"
+    directory.mkdir(parents=True)
+    with subprocess.Popen(["sleep", "60"]) as stranger:
+        (directory / "nats.pid").write_text(str(stranger.pid))
+
+        async with broker(settings):
+            assert stranger.poll() is None
+        stranger.kill()
+
+
+async def test_the_log_keeps_the_room_it_was_given(settings: Settings) -> None:
+    by_itself = settings.model_copy(update={"log_bytes_max": 0})
+    async with broker(settings):
+        pass
+    async with broker(by_itself) as running:
+        assert running.endpoint.log_bytes_max == settings.log_bytes_max
+
+
+async def test_the_log_does_not_start_on_a_full_disk(settings: Settings) -> None:
+    poor = settings.model_copy(update={"log_bytes_max": 0, "disk_reserve_bytes": 1_000_000 * GIB})
+
+    with pytest.raises(BrokerUnusable, match="make room"):
+        async with broker(poor):
+            pass
+
+
+async def test_a_program_that_is_not_there_is_named(settings: Settings) -> None:
+    odd = settings.model_copy(update={"nats_server": "/nowhere/nats-server"})
+
+    with pytest.raises(BrokerUnusable, match="/nowhere/nats-server"):
+        async with broker(odd):
+            pass
+
+
+async def test_a_broken_store_is_told_with_the_brokers_own_words(settings: Settings) -> None:
+    store = settings.data_directory / "nats" / "jetstream"
+    store.parent.mkdir(parents=True)
+    store.write_text("not a directory")
+
+    with pytest.raises(BrokerUnusable, match=r"jetstream|storage"):
+        async with broker(settings):
+            pass
+
+
+async def test_what_the_broker_is_told_is_plain_json(running: Broker, settings: Settings) -> None:
+    told = json.loads((settings.data_directory / "nats" / "nats.conf").read_text())
+
+    assert told["listen"] == running.endpoint.url.removeprefix("nats://")
+    assert told["jetstream"]["sync_interval"] == "always"
