@@ -17,6 +17,7 @@ from schemas.channel import (
     ChannelMuted,
     ChannelOpened,
     ChannelRemoved,
+    ChannelType,
     DescribeChannel,
     LifecycleChanged,
     MemberAdded,
@@ -38,12 +39,23 @@ Membership = Register[Role | None]
 class Channel:
     """`members` holds None for who has left; `muted` who wants no notifications."""
 
-    opened: bool = False
-    fixed: bool = False
+    type: Register[ChannelType | None] = field(
+        default_factory=lambda: Register[ChannelType | None](None)
+    )
     removed: bool = False
     archived: Register[bool] = field(default_factory=lambda: Register(False))
     members: dict[Id, Membership] = field(default_factory=dict)
     muted: dict[Id, Register[bool]] = field(default_factory=dict)
+
+    @property
+    def opened(self) -> bool:
+        """Whether anybody has opened it; who did so first said of which type it is."""
+        return self.type.value is not None
+
+    @property
+    def fixed(self) -> bool:
+        """Whether it is `general`."""
+        return self.type.value == "general"
 
     def role(self, account_id: Id) -> Role | None:
         """What *account_id* is here, None for somebody who does not belong."""
@@ -95,7 +107,7 @@ def evolve(channel: Channel, event: ChannelEvent, header: Header) -> Channel:
     """The channel after *event*. Total: an event is history, and history is never refused."""
     match event:
         case ChannelOpened():
-            return replace(channel, opened=True, fixed=event.type == "general")
+            return replace(channel, type=channel.type.claimed(event.type, header.stamp))
         case ChannelDescribed():
             return channel
         case LifecycleChanged(archived=None):

@@ -34,27 +34,41 @@ EMPTY: Body = ("", ())
 
 @dataclass(frozen=True)
 class Said:
-    """The message as it stands; `reactions` are kept under `<account> <reaction>`."""
+    """The message as it stands; `reactions` are kept under `<account> <reaction>`.
 
-    posted: bool = False
+    Who posted it first is its author, and an edit outlives what was posted, whichever was heard
+    first.
+    """
+
+    author: Register[Id | None] = field(default_factory=lambda: Register[Id | None](None))
+    posted: Register[Body] = field(default_factory=lambda: Register(EMPTY))
+    edited: Register[Body | None] = field(default_factory=lambda: Register[Body | None](None))
     deleted: bool = False
-    author: Id = ""
-    body: Register[Body] = field(default_factory=lambda: Register(EMPTY))
     reactions: dict[str, Register[bool]] = field(default_factory=dict)
     followers: dict[Id, Register[bool]] = field(default_factory=dict)
+
+    @property
+    def present(self) -> bool:
+        """Whether it has been posted and not been deleted."""
+        return self.author.value is not None and not self.deleted
+
+    @property
+    def body(self) -> Body:
+        """What it says today."""
+        return self.edited.value or self.posted.value
 
 
 def decide(command: MessageCommand, said: Said, author: Id) -> tuple[MessageEvent, ...]:
     """The events that *command* causes: none if it is so already, `Refused` if it may not be."""
     match command:
-        case PostMessage() if said.posted:
+        case PostMessage() if said.author.value is not None:
             raise Refused("message_taken", "There is such a message already.")
         case PostMessage():
             _some(command.content, command.attachments)
             return (MessagePosted(**{**command.__dict__, "kind": "message_posted"}),)
-        case _ if not said.posted or said.deleted:
+        case _ if not said.present:
             raise Refused("message_absent", "There is no such message.")
-        case EditMessage() | DeleteMessage() if author != said.author:
+        case EditMessage() | DeleteMessage() if author != said.author.value:
             raise Refused("not_author", "Only its author may change a message.")
         case EditMessage():
             return _edited(command, said)
@@ -76,11 +90,12 @@ def evolve(said: Said, event: MessageEvent, header: Header) -> Said:
     """The message after *event*. Total: an event is history, and history is never refused."""
     match event:
         case MessagePosted():
-            body = said.body.written((event.content, event.attachments), header.stamp)
-            return replace(said, posted=True, author=header.author, body=body)
+            posted = said.posted.claimed((event.content, event.attachments), header.stamp)
+            author = said.author.claimed(header.author, header.stamp)
+            return replace(said, author=author, posted=posted)
         case MessageEdited():
-            body = said.body.written((event.content, event.attachments), header.stamp)
-            return replace(said, body=body)
+            edited = said.edited.written((event.content, event.attachments), header.stamp)
+            return replace(said, edited=edited)
         case MessageDeleted():
             return replace(said, deleted=True)
         case ReactionAdded() | ReactionRemoved():
@@ -96,11 +111,11 @@ def evolve(said: Said, event: MessageEvent, header: Header) -> Said:
 
 
 def _edited(command: EditMessage, said: Said) -> tuple[MessageEvent, ...]:
-    content, attachments = said.body.value
+    content, attachments = said.body
     content = content if command.content is None else command.content
     attachments = attachments if command.attachments is None else command.attachments
     _some(content, attachments)
-    if (content, attachments) == said.body.value:
+    if (content, attachments) == said.body:
         return ()
     edited = MessageEdited(content=content, attachments=attachments, mentions=command.mentions)
     return (edited,)

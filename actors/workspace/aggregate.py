@@ -25,7 +25,7 @@ from schemas.workspace import (
 class Workspace:
     """`codes` are the ones ever issued, `redeemed` who came in with which."""
 
-    owner: Register[Id] = field(default_factory=lambda: Register(""))
+    owner: Register[Id | None] = field(default_factory=lambda: Register[Id | None](None))
     codes: tuple[Id, ...] = ()
     redeemed: dict[Id, Register[Id]] = field(default_factory=dict)
 
@@ -56,7 +56,7 @@ def evolve(workspace: Workspace, event: WorkspaceEvent, header: Header) -> Works
         case CodeIssued():
             return replace(workspace, codes=tuple(sorted({*workspace.codes, event.code_id})))
         case CodeRedeemed():
-            before = workspace.redeemed.get(event.code_id, Register(""))
+            before = workspace.redeemed.get(event.code_id, Register(event.account_id))
             after = before.claimed(event.account_id, header.stamp)
             return replace(workspace, redeemed=workspace.redeemed | {event.code_id: after})
     assert_never(event)

@@ -1,0 +1,1 @@
+"""The rooms: what they decide, and how they live."""
