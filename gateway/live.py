@@ -90,6 +90,11 @@ class Live:
         self._stream_form = StreamForm(feed.epoch)
         feed.published = self._published
 
+    @property
+    def clients(self) -> int:
+        """How many follow at this moment."""
+        return len(self._followers)
+
     def _published(self) -> None:
         for follower in self._followers:
             follower.wake()

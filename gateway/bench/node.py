@@ -15,12 +15,14 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, get_args
 
 import aiohttp
 import orjson
 import psutil
 from yarl import URL
+
+from schemas.account import Scope
 
 START_S = 90.0
 STOP_S = 20.0
@@ -132,15 +134,29 @@ async def credentials(directory: Path, url: str, setup_code: str) -> dict[str, s
     """The headers of the owner: registered now, or kept beside the log since last time."""
     kept = directory / "bench.json"
     if setup_code:
-        body = {"username": "owner", "password": PASSWORD, "setup_code": setup_code}
-        async with (
-            aiohttp.ClientSession() as http,
-            http.post(f"{url}/api/v1/register", json=body) as response,
-        ):
-            key = (await response.json())["api_key"]
+        key = await _owned(url, setup_code)
         await asyncio.to_thread(kept.write_text, json.dumps({"X-API-Key": key}))
     headers: dict[str, str] = json.loads(await asyncio.to_thread(kept.read_text))
     return headers
+
+
+async def _owned(url: str, setup_code: str) -> str:
+    """A key with every scope, of an owner who registers now."""
+    login = {"username": "owner", "password": PASSWORD}
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as http:
+        await _posted(http, f"{url}/api/v1/register", login | {"setup_code": setup_code})
+        session = await _posted(http, f"{url}/api/v1/session", login)
+        http.headers["X-CSRF-Token"] = session["csrf_token"]
+        key = await _posted(http, f"{url}/api/v1/keys", {"permissions": get_args(Scope)})
+    return str(key["api_key"])
+
+
+async def _posted(http: aiohttp.ClientSession, url: str, body: Any) -> dict[str, Any]:
+    async with http.post(url, json=body) as response:
+        answer: dict[str, Any] = await response.json()
+        if response.status != 201:
+            raise NoStart(f"POST {url}: {response.status} {answer}")
+        return answer
 
 
 async def ordered(module: str, order: Any) -> dict[str, Any]:
