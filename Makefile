@@ -52,7 +52,7 @@ $(BIN)/python:
 	  echo 'Debian, Ubuntu: sudo apt-get install python3-venv' >&2; \
 	  exit 1; \
 	fi; \
-	rm -rf $(VENV) && "$$python" -m venv $(VENV)
+	rm -rf $(VENV); "$$python" -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 # A stamp's name holds the checksum of what it stands for: any change of the lock is noticed, and a
 # second run costs nothing.
