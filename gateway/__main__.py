@@ -28,6 +28,7 @@ from gateway.live import Live
 from gateway.pages import Cursors
 from gateway.policy import redact
 from gateway.reads import Reads
+from gateway.routes import ROUTES
 from gateway.seen import Seen
 from gateway.tickets import Tickets
 from schemas.settings import Settings
@@ -81,7 +82,7 @@ async def _answer(
 ) -> None:
     settings = gateway.settings
     runner = web.AppRunner(
-        build(gateway), access_log=None, shutdown_timeout=settings.shutdown_timeout_s
+        build(gateway, ROUTES), access_log=None, shutdown_timeout=settings.shutdown_timeout_s
     )
     await runner.setup()
     try:

@@ -60,7 +60,7 @@ class Reads:
         """Told of each batch once the tables and the directory know it."""
         self._folder = folder
         self._statements = statements
-        self._log = log_
+        self.log = log_
         self._settings = settings
         self._telemetry = telemetry
         self._file: ProjectionFile | None = None
@@ -83,7 +83,7 @@ class Reads:
         loop = asyncio.get_running_loop()
         self._file = await loop.run_in_executor(self._folder_worker, self._opened)
         self._projector = Projector(
-            self._file, self._log, self._settings, self._telemetry, self._folder_worker
+            self._file, self.log, self._settings, self._telemetry, self._folder_worker
         )
         self.position = self._file.seq
         await self.directory.load(self.rows)
@@ -112,7 +112,7 @@ class Reads:
 
     def _attach(self, path: Path) -> ProjectionFile:
         limit = self._settings.projection_memory_bytes_max
-        return ProjectionFile(path, self._statements, self._log.epoch, limit)
+        return ProjectionFile(path, self._statements, self.log.epoch, limit)
 
     def _fresh_path(self) -> Path:
         taken = len(list(self._folder.iterdir()))
@@ -162,7 +162,7 @@ class Reads:
             return successor.seq
 
     def _aside(self, file: ProjectionFile) -> Projector:
-        return Projector(file, self._log, self._settings, self._telemetry, self._rebuild_worker)
+        return Projector(file, self.log, self._settings, self._telemetry, self._rebuild_worker)
 
     async def verify(self) -> dict[str, Any]:
         """Fold the whole log aside and hold the live tables against it.
@@ -189,7 +189,7 @@ class Reads:
     async def _decoded(self, until: int) -> dict[str, Any] | None:
         """The first commit that does not decode, or that does not follow the one before it."""
         expected = 1
-        async for page in self._log.tail(0, until):
+        async for page in self.log.tail(0, until):
             for one in page:
                 try:
                     if one.seq != expected:
@@ -228,7 +228,7 @@ class Reads:
 
     async def lag(self) -> int:
         """How many positions the tables are behind the head of the log."""
-        lag = max(0, await self._log.head() - self.position)
+        lag = max(0, await self.log.head() - self.position)
         self._telemetry.lag.set(lag)
         return lag
 
