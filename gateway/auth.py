@@ -106,16 +106,23 @@ class Passwords:
             hashed = await asyncio.to_thread(self._hasher.hash, password)
         return self._identity.seal("password", hashed.encode(), account_id.encode())
 
-    async def match(self, account: Account | None, password: str) -> bool:
-        """Whether *password* is that of *account*; for nobody, False after the same time."""
+    async def require(self, account: Account | None, password: str) -> Account:
+        """*account*, if *password* is its own. Raises `Refused` (login_failed), for nobody after
+        the same time.
+        """
+        if not await self._match(account, password) or account is None:
+            raise refuse("login_failed")
+        return account
+
+    async def _match(self, account: Account | None, password: str) -> bool:
         hashed = NOBODYS_HASH
         if account is not None:
             sealed, bound = account.password_sealed, account.id.encode()
             hashed = self._identity.unseal("password", sealed, bound).decode()
         async with self._places:
-            return await asyncio.to_thread(self._matches, hashed, password) and account is not None
+            return await asyncio.to_thread(self._verify, hashed, password)
 
-    def _matches(self, hashed: str, password: str) -> bool:
+    def _verify(self, hashed: str, password: str) -> bool:
         try:
             return self._hasher.verify(hashed, password)
         except VerifyMismatchError:

@@ -42,6 +42,11 @@ class Principal:
         """The account id; empty for nobody."""
         return self.account.id if self.account else ""
 
+    @property
+    def active(self) -> bool:
+        """Whether the caller has an account that is approved and not suspended."""
+        return self.account is not None and self.account.status == "active"
+
 
 NOBODY = Principal(None)
 
@@ -50,9 +55,9 @@ NOBODY = Principal(None)
 class Subject:
     """What a verb is about: a channel and the caller's role in it, another account, a door.
 
-    `wanted` is the role that a member is to have, `scopes` those of a key to be made; `invited`
-    tells that the caller may register (see `gateway.auth.Doors`), `local` that the request comes
-    from this machine itself.
+    `wanted` is the role that a member is to have, `scopes` those of a key to be made; `directs`
+    tells that an agent is told how to work, `invited` that the caller may register (see
+    `gateway.auth.Doors`), `local` that the request comes from this machine itself.
     """
 
     channel: Channel | None = None
@@ -60,6 +65,7 @@ class Subject:
     account_id: str = ""
     wanted: Role = "member"
     scopes: frozenset[Scope] = frozenset()
+    directs: bool = False
     invited: bool = False
     local: bool = False
 
@@ -135,6 +141,12 @@ def _grants(principal: Principal, subject: Subject) -> None:
         _require(principal, scope)
 
 
+def _directs(principal: Principal, subject: Subject) -> None:
+    """Directives come from the owner; the rest of a profile is its account's."""
+    if subject.directs:
+        _owner(principal, subject)
+
+
 def _invited(principal: Principal, subject: Subject) -> None:
     if not subject.invited:
         raise Refused(
@@ -163,7 +175,7 @@ Verb = Literal[
     "see_channel", "describe_channel", "change_privacy", "change_lifecycle", "remove_channel",
     "list_members", "add_member", "remove_member", "change_role", "mute_channel", "read_messages",
     "post_message", "change_message", "react", "advance_cursor", "read_thread", "follow_thread",
-    "follow_log",
+    "follow_log", "operate",
 ]  # fmt: skip
 
 RULES: Mapping[Verb, Rule] = {
@@ -175,7 +187,7 @@ RULES: Mapping[Verb, Rule] = {
     "ask_own_status": Rule(None, _anyone, "pending"),
     "read_info": Rule(None, _anyone, "nobody"),
     "read_own_profile": Rule(None, _anyone),
-    "change_own_profile": Rule(None, _anyone),
+    "change_own_profile": Rule(None, _directs),
     "change_password": Rule(None, _session),
     "use_session": Rule(None, _session),
     "manage_keys": Rule("manage_keys", _anyone),
@@ -204,6 +216,7 @@ RULES: Mapping[Verb, Rule] = {
     "read_thread": Rule("read_feed", _member),
     "follow_thread": Rule("write_feed", _member),
     "follow_log": Rule("read_feed", _anyone),
+    "operate": Rule("delete_data", _owner),
 }
 
 

@@ -1,0 +1,253 @@
+"""The web application: one way in, one way through, one way out.
+
+`build` makes it of a `Gateway` and the table of routes. Every request passes `_outer` (whose host,
+whose origin, and what becomes of an error); every route is reached through `_Entrance`: who asks →
+may he at all → how often → what exactly → may he do that → handler → reply.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from time import perf_counter
+from typing import Any
+
+import orjson
+import structlog
+from aiohttp import web
+from pydantic import BaseModel, ValidationError
+
+from bus.commands import Unavailable
+from bus.wire import BrokerLost
+from gateway import arrival, policy
+from gateway.arrival import Guard
+from gateway.call import Call, Gateway, Reply
+from gateway.errors import MEDIA_TYPE, invalid, refuse, tell
+from gateway.instructions import guide
+from gateway.policy import Principal
+from gateway.reads import Behind
+from gateway.routes import ROUTES, system
+from gateway.table import ID, PATTERNS, PREFIXES, Route, document
+from gateway.version import VERSION
+from schemas.envelope import Refused
+
+RETRY_AFTER_S = "1"
+CORRELATION = web.RequestKey("correlation", str)
+ABSENT = {
+    "channel_id": "channel_absent",
+    "message_id": "message_absent",
+    "account_id": "account_absent",
+    "key_id": "key_absent",
+    "code": "not_found",
+    "seq": "not_found",
+}
+"""What an id in a path that cannot be one is answered with: the same as one that is unknown."""
+
+SECURITY = {
+    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self'; "
+    "frame-ancestors 'none'; object-src 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+FAULTS = (Refused, Behind, Unavailable, BrokerLost, TimeoutError, web.HTTPException)
+"""What a request may end with that is no bug of ours."""
+
+log = structlog.get_logger()
+Handled = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def build(gateway: Gateway, routes: Sequence[Route] = ROUTES) -> web.Application:
+    """The application that serves *routes* and the files of `static/`."""
+    guard = Guard(gateway.settings)
+    app = web.Application(
+        middlewares=[_outer(guard)], client_max_size=gateway.settings.body_bytes_max
+    )
+    for route in routes:
+        entrance = _Entrance(gateway, guard, route)
+        for prefix in ("",) if route.rooted else PREFIXES:
+            app.router.add_route(route.method, prefix + route.path, entrance.answer)
+            if route.method == "GET" and not route.endless:
+                app.router.add_route("HEAD", prefix + route.path, entrance.answer)
+    app.router.add_static("/static/", system.STATIC)
+    cookie = gateway.credentials.cookie
+    app[system.DOCUMENT] = orjson.dumps(document(routes, VERSION, cookie))
+    app[system.GUIDE] = guide(routes, VERSION)
+    return app
+
+
+def _outer(guard: Guard) -> Any:
+    """Whose host and origin; then security headers on every answer, and problems for faults."""
+
+    @web.middleware
+    async def outer(request: web.Request, handler: Handled) -> web.StreamResponse:
+        correlation = request[CORRELATION] = arrival.correlation_id(request.headers)
+        try:
+            guard.check(request.headers)
+            response = await handler(request)
+        except FAULTS as fault:
+            response = _told(_refusal(fault), request, correlation)
+        except Exception:
+            log.exception("request_failed", method=request.method, path=request.path,
+                          correlation=correlation)  # fmt: skip
+            response = _told(refuse("internal_error"), request, correlation)
+        if not response.prepared:
+            response.headers.update(SECURITY)
+        return response
+
+    return outer
+
+
+def _refusal(fault: Exception) -> Refused:
+    """What a fault is told as."""
+    later: dict[str, Any] = {"headers": {"Retry-After": RETRY_AFTER_S}}
+    match fault:
+        case Refused():
+            told = fault
+        case Behind():
+            told = refuse("behind", str(fault), position=fault.position, **later)
+        case Unavailable() | BrokerLost():
+            told = refuse("unavailable", str(fault), **later)
+        case TimeoutError():
+            told = refuse("timed_out", **later)
+        case web.HTTPMethodNotAllowed():
+            told = refuse("method_not_allowed", headers={"Allow": fault.headers["Allow"]})
+        case web.HTTPRequestEntityTooLarge():
+            told = refuse("body_too_large")
+        case _:
+            told = refuse("not_found")
+    return told
+
+
+def _told(refused: Refused, request: web.Request, correlation: str) -> web.Response:
+    told = tell(refused, request.path, correlation)
+    headers = {"Content-Type": MEDIA_TYPE, "Cache-Control": "no-store", **told.headers}
+    return web.Response(status=told.status, body=told.body, headers=headers)
+
+
+class _Entrance:
+    """The way to one route."""
+
+    def __init__(self, gateway: Gateway, guard: Guard, route: Route) -> None:
+        self._gateway = gateway
+        self._guard = guard
+        self._route = route
+        self._name = f"{route.method} {route.path}"
+        self._fingerprint = gateway.identity.derive("fingerprint")
+        self._timeout_s = None if route.endless else gateway.settings.request_timeout_s
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """The response to *request*. Raises what `_outer` tells."""
+        gateway, began, status = self._gateway, perf_counter(), 500
+        call = Call(gateway, request, self._guard.address(request), request[CORRELATION])
+        given = arrival.traceparent(request.headers)
+        try:
+            with gateway.telemetry.span(self._name, given) as span:
+                call.traceparent = span.traceparent
+                async with asyncio.timeout(self._timeout_s):
+                    response = await self._answered(call)
+            status = response.status
+        except Refused as refused:
+            status = tell(refused, "", "").status
+            raise
+        finally:
+            passed_s = perf_counter() - began
+            if not self._route.endless:
+                self._meter(request.method, status).observe(passed_s)
+        return response
+
+    def _meter(self, method: str, status: int) -> Any:
+        return self._gateway.telemetry.requests.labels(self._route.path, method, status)
+
+    async def _answered(self, call: Call) -> web.StreamResponse:
+        route, gateway = self._route, self._gateway
+        call.principal = principal = self._principal(call)
+        left = gateway.throttles.requests.take(principal.id or call.address)
+        policy.admit(principal, route.verb)
+        for name in route.parameters:
+            if not re.fullmatch(PATTERNS.get(name, ID), call.path[name]):
+                raise refuse(ABSENT[name])
+        if route.writes:
+            await self._take_in(call)
+        else:
+            await self._catch_up(call)
+        call.subject = route.about(call)
+        policy.authorise(principal, route.verb, call.subject)
+        position = gateway.reads.position
+        reply = await route.handler(call)
+        if isinstance(reply, web.StreamResponse):
+            return reply
+        return self._response(call, reply, left, position)
+
+    def _principal(self, call: Call) -> Principal:
+        request, gateway = call.request, self._gateway
+        if self._route.ticketed and "ticket" in request.query:
+            return gateway.tickets.redeem(request.query["ticket"])
+        return gateway.credentials.principal(
+            request.headers, lambda: request.cookies, request.method
+        )
+
+    async def _take_in(self, call: Call) -> None:
+        """The body of a write, and the command it will be."""
+        headers = call.request.headers
+        raw = await call.request.read()
+        call.id, call.idempotent = arrival.command_id(headers, call.principal.id)
+        call.expected = arrival.expected_position(headers) if self._route.versioned else None
+        call.fingerprint = arrival.fingerprint(self._fingerprint, call.request, raw)
+        if self._route.body is not None:
+            if raw and not _is_json(headers.get("Content-Type", "")):
+                raise refuse("unsupported_media_type")
+            call.body = _parsed(self._route.body, raw or b"{}")
+
+    async def _catch_up(self, call: Call) -> None:
+        """The query of a read, once the tables know what the caller knows."""
+        reads, query = self._gateway.reads, call.request.query
+        if self._route.query is not None:
+            call.query = _understood(self._route.query, query)
+        asked = arrival.awaited_position(query) if query else 0
+        if asked > reads.position and asked > reads.position + await reads.lag():
+            raise refuse("position_ahead", f"The log ends before position {asked}.")
+        awaited = max(asked, self._gateway.seen.of(call.principal.id))
+        if awaited > reads.position:
+            await reads.reached(awaited)
+
+    def _response(self, call: Call, reply: Reply, left: int, position: int) -> web.Response:
+        buckets = self._gateway.throttles.requests
+        headers = [
+            ("Content-Type", reply.media_type),
+            ("Cache-Control", "no-store"),
+            ("Canopy-Seq", str(position if reply.seq is None else reply.seq)),
+            ("RateLimit", buckets.told(left)),
+            ("RateLimit-Policy", buckets.policy),
+            *reply.headers,
+        ]
+        body = reply.body if isinstance(reply.body, bytes) else orjson.dumps(reply.body)
+        if reply.version is not None:
+            tag = f'"{reply.version}"'
+            headers.append(("ETag", tag))
+            if not self._route.writes and call.request.headers.get("If-None-Match") == tag:
+                return web.Response(status=304, headers=headers)
+        return web.Response(status=reply.status, body=body, headers=headers)
+
+
+def _is_json(media_type: str) -> bool:
+    return media_type == "application/json" or (
+        media_type.partition(";")[0].strip().lower() == "application/json"
+    )
+
+
+def _parsed(model: type[BaseModel], raw: bytes) -> BaseModel:
+    try:
+        return model.model_validate_json(raw)
+    except ValidationError as error:
+        raise invalid(error) from error
+
+
+def _understood(model: type[BaseModel], query: Mapping[str, str]) -> BaseModel:
+    try:
+        return model.model_validate({name: query[name] for name in query})
+    except ValidationError as error:
+        raise invalid(error) from error

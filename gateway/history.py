@@ -1,0 +1,164 @@
+"""Reading messages: pages of a channel, one message, what became of it.
+
+Between the statements of `actors.message.queries` and the routes; every look is at the time of the
+call, so what has expired is gone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from actors.message import queries
+from bus.clock import iso_ms
+from gateway import pages
+from gateway.call import Call
+from gateway.errors import refuse
+from gateway.pages import NEWEST, Page, Start
+from schemas.envelope import Refused
+
+Row = dict[str, Any]
+STATEMENTS = {"older": queries.NEWEST, "newer": queries.OLDEST}
+
+
+def limit(call: Call) -> int:
+    """How many items the caller gets on a page."""
+    settings = call.gateway.settings
+    return min(call.query.limit or settings.page_default, settings.page_max)
+
+
+async def page(call: Call, channel_id: str, start: Start) -> Page:
+    """Messages of a channel from *start*, from the oldest to the newest."""
+    now = iso_ms(call.now_ms)
+    sql = STATEMENTS[start.direction]
+
+    async def fetch(seq: int, count: int) -> list[Row]:
+        return await call.rows(sql, channel_id, seq, now, count)
+
+    return await pages.fill(fetch, _present(call), start, limit(call))
+
+
+async def thread(call: Call, channel_id: str, root_id: str, start: Start) -> Page:
+    """Messages of a thread before *start*, from the oldest to the newest."""
+    return await _older(call, queries.THREAD, channel_id, root_id, start)
+
+
+async def search(call: Call, channel_id: str, text: str, start: Start) -> Page:
+    """Messages of a channel before *start* that contain *text*, from the oldest to the newest."""
+    return await _older(call, queries.SEARCH, channel_id, queries.pattern(text), start)
+
+
+async def _older(call: Call, sql: str, channel_id: str, wanted: str, start: Start) -> Page:
+    now = iso_ms(call.now_ms)
+
+    async def fetch(seq: int, count: int) -> list[Row]:
+        return await call.rows(sql, channel_id, seq, now, count, wanted)
+
+    return await pages.fill(fetch, _present(call), start, limit(call))
+
+
+def _present(call: Call) -> pages.Present:
+    async def present(rows: list[Row]) -> list[Row]:
+        changes = await call.rows(queries.CHANGES, [row["id"] for row in rows]) if rows else []
+        return queries.present(rows, changes)
+
+    return present
+
+
+async def start(call: Call, channel_id: str) -> Start:
+    """Where the page begins that `cursor` or `before` ask for; the newest page without either."""
+    what = f"messages {channel_id}"
+    if call.query.cursor is not None:
+        return call.gateway.cursors.read(what, call.query.cursor)
+    if call.query.before is not None:
+        found = await call.rows(queries.SEQ, call.query.before, channel_id)
+        return Start("older", existing_one(found)["seq"])
+    return NEWEST
+
+
+async def one(call: Call, channel_id: str, message_id: str) -> Row:
+    """A message as it stands. Raises `Refused` (message_absent)."""
+    row, changes = await _with_changes(call, channel_id, message_id)
+    return existing_one(queries.present([row], changes))
+
+
+async def versions(call: Call, channel_id: str, message_id: str) -> list[Row]:
+    """Every version of a message that is still there. Raises `Refused` (message_absent)."""
+    row, changes = await _with_changes(call, channel_id, message_id)
+    existing_one(queries.present([row], changes))
+    return queries.history(row, changes)
+
+
+async def _with_changes(call: Call, channel_id: str, message_id: str) -> tuple[Row, list[Row]]:
+    rows = await call.rows(queries.ONE, message_id, channel_id, iso_ms(call.now_ms))
+    changes = await call.rows(queries.CHANGES_OF_ONE, message_id)
+    return existing_one(rows), changes
+
+
+async def position(call: Call, channel_id: str, message_id: str) -> int:
+    """Where in the log a message was posted. Raises `Refused` (message_absent)."""
+    return int(existing_one(await _latest(call, channel_id, message_id))["seq"])
+
+
+async def root(call: Call, channel_id: str, message_id: str) -> Row:
+    """The root of the thread that a message is in. Raises `Refused` (message_absent)."""
+    found = existing_one(await _latest(call, channel_id, message_id))
+    if found["thread_id"] is None:
+        return found
+    return existing_one(await _latest(call, channel_id, found["thread_id"]))
+
+
+async def all_changes(call: Call, message_id: str) -> list[Row]:
+    """All that has happened to a message."""
+    return await call.rows(queries.CHANGES_OF_ONE, message_id)
+
+
+async def changes(call: Call, message_id: str, until: int) -> list[Row]:
+    """What has happened to a message up to a position, in the order of the stamps."""
+    rows = await call.rows(queries.CHANGES_OF_ONE, message_id)
+    return sorted((row for row in rows if row["seq"] <= until), key=queries.stamp)
+
+
+async def parent(call: Call, channel_id: str, message_id: str) -> Row:
+    """The message that a reply answers. Raises `Refused` (parent_absent)."""
+    found = await _latest(call, channel_id, message_id)
+    if not found:
+        raise refuse("parent_absent", errors=[_FAULT])
+    return found[0]
+
+
+async def content(call: Call, channel_id: str, message_id: str) -> str:
+    """What a message says now. Raises `Refused` (message_absent)."""
+    return str(existing_one(await _latest(call, channel_id, message_id))["content"])
+
+
+async def _latest(call: Call, channel_id: str, message_id: str) -> list[Row]:
+    """The message as it stands, or nothing.
+
+    It may be newer than the tables: before saying that there is none, they are given the time to
+    reach the end of the log.
+    """
+    now = iso_ms(call.now_ms)
+    rows = await call.rows(queries.ONE, message_id, channel_id, now)
+    if not rows:
+        reads = call.gateway.reads
+        await reads.reached(reads.position + await reads.lag())
+        rows = await call.rows(queries.ONE, message_id, channel_id, now)
+    return queries.present(rows, await call.rows(queries.CHANGES_OF_ONE, message_id))
+
+
+_FAULT = {
+    "field": "parent_message_id",
+    "message": "There is no such message in this channel.",
+    "code": "absent",
+}
+
+
+def existing_one(rows: list[Row]) -> Row:
+    """The only row. Raises `Refused` (message_absent) when there is none."""
+    if not rows:
+        raise _absent()
+    return rows[0]
+
+
+def _absent() -> Refused:
+    return refuse("message_absent", "There is no message of that id in this channel.")
