@@ -29,12 +29,19 @@ async def supervise(name: str, room: Callable[[], Awaitable[None]], telemetry: T
     while True:
         try:
             return await room()
-        except BrokerLost:
-            raise  # No room can mend this: the root attaches to the bus anew.
-        except Exception:
+        except Exception as failure:
+            if _is_of_the_broker(failure):
+                raise  # No room can mend this: the root attaches to the bus anew.
             failures.append(monotonic())
             log.exception("room_failed", room=name, failures=len(failures))
             if len(failures) == RESTARTS_MAX and failures[-1] - failures[0] < WITHIN_S:
                 raise
             telemetry.restarts.labels(name).inc()
             await asyncio.sleep(BACK_OFF_S[len(failures) - 1])
+
+
+def _is_of_the_broker(failure: Exception) -> bool:
+    """Whether *failure*, or one in its group, is that the broker has gone."""
+    if isinstance(failure, ExceptionGroup):
+        return failure.subgroup(BrokerLost) is not None
+    return isinstance(failure, BrokerLost)

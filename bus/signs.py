@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Literal, Protocol
 
 from nats.aio.client import Client
+from nats.errors import Error as NatsError
 
 from bus import subjects
+from bus.wire import BrokerLost
 
 Kind = Literal["typing", "presence"]
 PENDING_MAX = 4096
@@ -25,7 +28,10 @@ class Signs(Protocol):
         """Show *sign* at *place* (one subject token) to those who watch; nobody may."""
 
     def watch(self, kind: Kind) -> AsyncIterator[tuple[str, bytes]]:
-        """The (place, sign) of every sign of *kind* from now on, our own included."""
+        """The (place, sign) of every sign of *kind* from now on, our own included.
+
+        Raises `BrokerLost` when there is nobody to see them with.
+        """
 
 
 class NatsSigns:
@@ -35,17 +41,21 @@ class NatsSigns:
         self._client = client
 
     async def show(self, kind: Kind, place: str, sign: bytes) -> None:
-        if self._client.is_connected:
+        with suppress(NatsError):  # The broker has just gone: a sign may be lost.
             await self._client.publish(subjects.ephemeral(kind, place), sign)
 
     async def watch(self, kind: Kind) -> AsyncIterator[tuple[str, bytes]]:
         subject = subjects.ephemeral(kind, "*")
-        subscription = await self._client.subscribe(subject, pending_msgs_limit=PENDING_MAX)
+        try:
+            subscription = await self._client.subscribe(subject, pending_msgs_limit=PENDING_MAX)
+        except NatsError as error:
+            raise BrokerLost(f"no signs of {kind} to see: {error}") from error
         try:
             async for message in subscription.messages:
                 yield message.subject.rpartition(".")[2], message.data
         finally:
-            await subscription.unsubscribe()
+            with suppress(NatsError):  # The connection ends the subscription as well.
+                await subscription.unsubscribe()
 
 
 class LocalSigns:
