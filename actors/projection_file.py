@@ -92,10 +92,9 @@ class ProjectionFile:
             str(path), config={"memory_limit": f"{memory_bytes_max >> 20}MiB", "threads": 2}
         )
         self._connection.execute(CURSOR_TABLE)
-        row = self._connection.execute("SELECT sql, epoch, seq FROM projection").fetchone()
-        if row is None:
-            row = self._create(statements, epoch)
-        text, written_for, seq = row
+        # All of the result: while some of it is unread, DuckDB refuses the first fold.
+        rows = self._connection.execute("SELECT sql, epoch, seq FROM projection").fetchall()
+        text, written_for, seq = rows[0] if rows else self._create(statements, epoch)
         if written_for != epoch:
             self._connection.close()
             raise Foreign(f"{path} belongs to the log {written_for}, not to {epoch}")
