@@ -10,9 +10,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from pydantic import ValidationError
+
 from bus import subjects
-from bus.wire import BrokerLost, Wire
-from schemas.envelope import Answer, Refused, Request
+from bus.wire import BrokerLost, TooLarge, Wire
+from schemas.envelope import Answer, Refusal, Refused, Request
 
 Handle = Callable[[Request], Awaitable[Answer]]
 
@@ -40,6 +42,8 @@ class WireCommands:
         payload = request.__pydantic_serializer__.to_json(request, exclude_defaults=True)
         try:
             data = await self._wire.ask(subject, payload, self._timeout_s)
+        except TooLarge as error:
+            raise Refused("body_too_large", f"A command may not be so large: {error}.") from error
         except LookupError as error:
             raise Unavailable("no actor process is running") from error
         except TimeoutError as error:
@@ -72,7 +76,9 @@ async def serve(wire: Wire, handle: Handle, in_flight_max: int) -> None:
         task.add_done_callback(finished)
 
     async def answer(reply: bytes, data: bytes) -> None:
-        done = await handle(Request.model_validate_json(data))
+        done = await _answered(data, handle)
+        if not reply:
+            return  # Whoever sent it does not want to know.
         wire.publish(
             reply.decode(), done.__pydantic_serializer__.to_json(done, exclude_defaults=True)
         )
@@ -83,13 +89,24 @@ async def serve(wire: Wire, handle: Handle, in_flight_max: int) -> None:
         if error is not None and not failed.done():
             failed.set_exception(error)
 
-    wire.subscribe(subjects.COMMANDS, receive, subjects.QUEUE)
+    subscription = wire.subscribe(subjects.COMMANDS, receive, subjects.QUEUE)
     try:
         await asyncio.wait((failed, wire.lost), return_when=asyncio.FIRST_COMPLETED)
         for ended in (failed, wire.lost):
             if ended.done():
                 ended.result()
     finally:
+        wire.unsubscribe(subscription)
         for task in answering:
             task.cancel()
         await asyncio.gather(*answering, return_exceptions=True)
+
+
+async def _answered(data: bytes, handle: Handle) -> Answer:
+    """What came of the command in *data*; bytes that are none are refused, and hurt nobody else."""
+    try:
+        request = Request.model_validate_json(data)
+    except ValidationError as error:
+        problem = f"This is no command: {error.error_count()} of its fields are wrong."
+        return Answer(seq=0, refused=Refusal(code="invalid_command", message=problem))
+    return await handle(request)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Protocol
@@ -19,7 +20,7 @@ import orjson
 
 from bus import codec, subjects
 from bus.clock import new_id
-from bus.wire import BrokerLost, Wire
+from bus.wire import BrokerLost, TooLarge, Wire
 from schemas.envelope import Commit, Event, Header
 from schemas.settings import Settings
 
@@ -28,6 +29,7 @@ DUPLICATE_IN_BATCH = 10201
 LAST_OF_BATCH = b"Nats-Batch-Commit: 1\r\n"
 END_OF_BATCH = b"204"
 NOTHING_FOUND = b"404"
+POSITION_MAX = 2**63 - 1
 POLL_S = 1.0
 APPENDED = subjects.ephemeral("appended", "log")
 
@@ -63,7 +65,8 @@ class Log(Protocol):
     async def append(self, header: Header, events: Sequence[Event], expected: int) -> int:
         """The position of the new commit.
 
-        Raises `Conflict`, `Unstored`, or `Unacknowledged` when the outcome is unknown.
+        Raises `Conflict`, `Unstored`, `bus.wire.TooLarge` for more than `payload_bytes_max`, or
+        `Unacknowledged` when the outcome is unknown.
         """
 
     async def read(self, noun: str, key: str, after: int = 0) -> list[Commit]:
@@ -97,12 +100,16 @@ class JetStreamLog:
         self._waiting: deque[_Waiting] = deque()
         self._arrived = asyncio.Event()
         self._news = asyncio.Event()
+        self._stopped = False
         self.observe: Callable[[int], None] = lambda size: None
         """Told the size of each group commit."""
 
     async def append(self, header: Header, events: Sequence[Event], expected: int) -> int:
+        if self._stopped:
+            raise Unacknowledged("the writer stopped")
         attributes, payload = codec.encode(header, events)
-        attributes["Nats-Expected-Last-Subject-Sequence"] = str(int(expected))
+        fits(payload, self._settings.payload_bytes_max)
+        attributes["Nats-Expected-Last-Subject-Sequence"] = guard(expected)
         waiting = _Waiting(
             subjects.event(header.noun, header.key),
             _header(attributes),
@@ -116,6 +123,7 @@ class JetStreamLog:
     async def flush(self) -> None:
         """Send what waits, for ever: the room that must run wherever commits are appended."""
         slots = asyncio.Semaphore(self._settings.group_commits_in_flight_max)
+        self._stopped = False
         async with asyncio.TaskGroup() as group:
             try:
                 while True:
@@ -126,8 +134,9 @@ class JetStreamLog:
                     sending = group.create_task(self._send(batch))
                     sending.add_done_callback(lambda _: slots.release())
             finally:
-                for waiting in self._waiting:
-                    _settle(waiting, Unacknowledged("the writer stopped"))
+                self._stopped = True
+                while self._waiting:
+                    _settle(self._waiting.popleft(), Unacknowledged("the writer stopped"))
 
     def _gather(self) -> list[_Waiting]:
         """What waits, at most one commit for each aggregate; the rest keeps its place."""
@@ -170,7 +179,6 @@ class JetStreamLog:
         for number, waiting in enumerate(firsts, 1):
             header = _ended(waiting.header + _member(name, number))
             self._wire.publish(waiting.subject, waiting.payload, header=header)
-        await self._wire.writable()
         outcome = await self._acknowledged(last, _member(name, len(batch)) + LAST_OF_BATCH)
         if isinstance(outcome, int):
             for seq, waiting in enumerate(batch, outcome - len(batch) + 1):
@@ -200,8 +208,9 @@ class JetStreamLog:
         self._wire.publish(APPENDED, str(seq).encode())
 
     def nudge(self) -> None:
-        """There is news: called on each announcement (`bus.connection` subscribes)."""
-        self._news.set()
+        """There is news: called on each announcement (`bus.attachment` subscribes)."""
+        told, self._news = self._news, asyncio.Event()
+        told.set()
 
     async def read(self, noun: str, key: str, after: int = 0) -> list[Commit]:
         subject = subjects.event(noun, key)
@@ -232,22 +241,14 @@ class JetStreamLog:
 
     async def tail(self, after: int, until: int | None = None) -> AsyncIterator[list[Stored]]:
         while until is None or after < until:
-            self._news.clear()
+            news = self._news
             limit = self._settings.tail_fetch_max
             page = await self.page(after, limit if until is None else min(limit, until - after))
             if page:
                 after = page[-1].seq
                 yield page
             else:
-                await self._something()
-
-    async def _something(self) -> None:
-        """Returns at the next announcement, or after a second in case one was lost."""
-        try:
-            async with asyncio.timeout(POLL_S):
-                await self._news.wait()
-        except TimeoutError:
-            return
+                await _something(news)
 
     async def _get(self, query: dict[str, Any], limit: int = 0) -> list[Stored]:
         """One Direct Get of up to *limit* messages (ADR-31 of NATS), oldest first."""
@@ -261,6 +262,30 @@ class JetStreamLog:
         if end[9:12] not in (END_OF_BATCH, NOTHING_FOUND):
             raise BrokerLost(f"the broker refused to read the log: {end.decode()!r}")
         return [_direct(header, data) for header, data in found]
+
+
+async def _something(news: asyncio.Event) -> None:
+    """Returns at the next announcement, or after a second in case one was lost."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(POLL_S):
+            await news.wait()
+
+
+def guard(expected: int) -> str:
+    """The guard of an append, as the broker reads it: a decimal number and nothing else.
+
+    The broker takes a blank guard for none, and one that is too large modulo 2^64
+    (`tests/bus/test_log.py` proves both). Raises ValueError for what is no position.
+    """
+    if not 0 <= expected <= POSITION_MAX:
+        raise ValueError(f"{expected!r} is no position of the log")
+    return str(int(expected))
+
+
+def fits(payload: bytes, payload_bytes_max: int) -> None:
+    """Raises `TooLarge` for a commit that no log takes."""
+    if len(payload) > payload_bytes_max:
+        raise TooLarge(f"the commit has {len(payload)} of {payload_bytes_max} bytes")
 
 
 def epoch_of(created: str) -> str:
@@ -294,7 +319,8 @@ def _outcome(data: bytes) -> int | Exception:
 def _direct(header: bytes, data: bytes) -> Stored:
     seq = _value(header, b"Nats-Sequence: ")
     subject = _value(header, b"Nats-Subject: ")
-    noun, key = subjects.aggregate(subject)
+    _, _, aggregate = subject.partition(".")
+    noun, _, key = aggregate.partition(".")  # Whatever lies there: who folds it judges it.
     return Stored(int(seq), noun, key, data)
 
 

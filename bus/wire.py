@@ -24,7 +24,8 @@ Receive = Callable[[bytes, bytes, bytes], None]
 
 CRLF = b"\r\n"
 CONNECT_TIMEOUT_S = 5.0
-WRITE_BUFFER_BYTES = 4 << 20
+STATUS = b"NATS/1.0 "
+"""How the header of the broker's own word begins; a message's own header has no status."""
 NO_RESPONDERS = b"NATS/1.0 503"
 LETTER_H = 72
 INBOX_SID = b"1"
@@ -41,6 +42,10 @@ OPTIONS = {
 
 class BrokerLost(ConnectionError):
     """The broker has gone, or has refused us; whoever waits learns it at once."""
+
+
+class TooLarge(ValueError):
+    """More bytes than the broker carries at once. It would cut the connection; so none was sent."""
 
 
 class Wire(asyncio.Protocol):
@@ -62,9 +67,8 @@ class Wire(asyncio.Protocol):
         self._outgoing: list[bytes] = []
         self._ready: asyncio.Future[None] = loop.create_future()
         self._closing = False
+        self._payload_bytes_max = 0
         self._transport: asyncio.Transport | None = None
-        self._writable = asyncio.Event()
-        self._writable.set()
         self.lost: asyncio.Future[None] = loop.create_future()
 
     async def ready(self) -> None:
@@ -73,9 +77,14 @@ class Wire(asyncio.Protocol):
             await asyncio.shield(self._ready)
 
     def publish(self, subject: str, payload: bytes, reply: str = "", header: bytes = b"") -> None:
-        """Queue one message; what is queued in one turn of the loop leaves in one write."""
+        """Queue one message; what is queued in one turn of the loop leaves in one write.
+
+        Raises `BrokerLost`, or `TooLarge`.
+        """
         if self._transport is None or self.lost.done():
             raise BrokerLost("the connection to the broker is gone")
+        if len(header) + len(payload) > self._payload_bytes_max:
+            raise TooLarge(f"{len(header) + len(payload)} of {self._payload_bytes_max} bytes")
         if header:
             size = len(header)
             line = f"HPUB {subject} {reply} {size} {size + len(payload)}\r\n"
@@ -84,10 +93,6 @@ class Wire(asyncio.Protocol):
         if not self._outgoing:
             self._loop.call_soon(self._flush)
         self._outgoing += (line.encode(), header, payload, CRLF)
-
-    async def writable(self) -> None:
-        """Returns once the broker keeps up with what has been published."""
-        await self._writable.wait()
 
     async def ask(
         self, subject: str, payload: bytes, timeout_s: float, header: bytes = b""
@@ -109,7 +114,7 @@ class Wire(asyncio.Protocol):
         return data
 
     async def collect(self, subject: str, payload: bytes, timeout_s: float) -> list[Frame]:
-        """All answers up to and including the first one without a payload.
+        """All answers up to and including the broker's word that there are no more.
 
         Raises `BrokerLost`, or TimeoutError.
         """
@@ -120,7 +125,7 @@ class Wire(asyncio.Protocol):
 
         def receive(_reply: bytes, header: bytes, data: bytes) -> None:
             frames.append((header, data))
-            if not data and not done.done():
+            if header.startswith(STATUS) and not done.done():
                 done.set_result((header, data))
 
         self._inboxes[token] = receive
@@ -133,11 +138,17 @@ class Wire(asyncio.Protocol):
             del self._inboxes[token], self._answers[b"done " + token]
         return frames
 
-    def subscribe(self, subject: str, receive: Receive, queue: str = "") -> None:
-        """Hand every message on *subject* to *receive*, as long as the connection lasts."""
+    def subscribe(self, subject: str, receive: Receive, queue: str = "") -> str:
+        """Hand every message on *subject* to *receive*: the name by which to `unsubscribe`."""
         sid = str(next(self._numbers))
         self._subscriptions[sid.encode()] = receive
         self._send(f"SUB {subject} {queue} {sid}\r\n".encode())
+        return sid
+
+    def unsubscribe(self, sid: str) -> None:
+        """No more messages of the subscription *sid*."""
+        self._subscriptions.pop(sid.encode(), None)
+        self._send(f"UNSUB {sid}\r\n".encode())
 
     def close(self) -> None:
         """End the connection; `lost` stays undone."""
@@ -150,16 +161,8 @@ class Wire(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
-
-    def pause_writing(self) -> None:
-        self._writable.clear()
-
-    def resume_writing(self) -> None:
-        self._writable.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._writable.set()
         if not self._closing:
             self._fail(f"the connection to the broker was lost: {exc or 'closed by the broker'}")
 
@@ -187,7 +190,9 @@ class Wire(asyncio.Protocol):
         head = int(words[-2]) if with_header else 0
         if words[2] != INBOX_SID:
             reply = words[3] if len(words) == 5 + with_header else b""
-            self._subscriptions[words[2]](reply, content[:head], content[head:])
+            receive = self._subscriptions.get(words[2])
+            if receive is not None:
+                receive(reply, content[:head], content[head:])
             return
         token = words[1].rpartition(b".")[2]
         answer = self._answers.pop(token, None)
@@ -204,6 +209,7 @@ class Wire(asyncio.Protocol):
             if not self._ready.done():
                 self._ready.set_result(None)
         elif line.startswith(b"INFO") and not self._ready.done():
+            self._payload_bytes_max = json.loads(line[5:])["max_payload"]
             options = OPTIONS | self._credentials
             connect = json.dumps(options).encode()
             inbox = self._inbox.encode()
@@ -242,5 +248,9 @@ async def dial(url: str, user: str = "", password: str = "") -> Wire:
         parts.hostname or "127.0.0.1",
         parts.port or 4222,
     )
-    await wire.ready()
+    try:
+        await wire.ready()
+    except BaseException:
+        wire.close()
+        raise
     return wire
