@@ -10,6 +10,7 @@ a consumer of CloudEvents 1.0 wants to know without opening the payload.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any
@@ -18,12 +19,13 @@ import orjson
 
 from bus.clock import iso
 from schemas.envelope import Commit, Event, Header
-from schemas.upcasters import UPCASTERS, upcast, version
+from schemas.upcasters import UPCASTERS, FutureVersion, Upcasters, version
 from schemas.vocabulary import EVENTS
 
 OPENING = b'{"header":'
 MIDDLE = b',"events":'
-_VERSIONS = {kind: version(kind) for kind, _ in UPCASTERS}
+HEADER_VERSION = 1
+TRACEPARENT = re.compile("[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class Undecodable(ValueError):
@@ -35,9 +37,11 @@ def digest(events: bytes) -> str:
     return blake2b(events, digest_size=32).hexdigest()
 
 
-def encode(header: Header, events: Sequence[Event]) -> tuple[dict[str, str], bytes]:
+def encode(
+    header: Header, events: Sequence[Event], upcasters: Upcasters = UPCASTERS
+) -> tuple[dict[str, str], bytes]:
     """The NATS headers and the payload of a commit; fills in the header's digest."""
-    body = orjson.dumps([_fact(event) for event in events])
+    body = orjson.dumps([_fact(event, upcasters) for event in events])
     fields = {k: v for k, v in header.__dict__.items() if v != ""}
     fields["digest"] = digest(body)
     head = orjson.dumps(fields)
@@ -50,36 +54,38 @@ def encode(header: Header, events: Sequence[Event]) -> tuple[dict[str, str], byt
         "ce-time": iso(header.clock),
         "content-type": "application/json",
     }
-    if header.traceparent:
+    if TRACEPARENT.fullmatch(header.traceparent):  # Callers send what they like; see also CR LF.
         attributes["traceparent"] = header.traceparent
     return attributes, b"".join((OPENING, head, MIDDLE, body, b"}"))
 
 
-def _fact(event: Event) -> dict[str, Any]:
+def _fact(event: Event, upcasters: Upcasters) -> dict[str, Any]:
     data = event.model_dump(mode="json", exclude_defaults=True)
     data.pop("kind", None)
-    present = _VERSIONS.get(event.kind, 1)
+    present = version(event.kind, upcasters)
     if present == 1:
         return {"kind": event.kind, "data": data}
     return {"kind": event.kind, "v": present, "data": data}
 
 
-def parse(payload: bytes) -> dict[str, Any]:
+def parse(payload: bytes, upcasters: Upcasters = UPCASTERS) -> dict[str, Any]:
     """The JSON of a commit, its events in today's shapes: no digest check, no models.
 
     Raises `Undecodable`. For readers that only move facts about; whoever decides uses `decode`.
     """
     try:
         commit: dict[str, Any] = orjson.loads(payload)
+        if (v := commit["header"]["v"]) != HEADER_VERSION:
+            raise FutureVersion(f"header version {v} is not the {HEADER_VERSION} known here")
         for fact in commit["events"]:
-            if "v" in fact or fact["kind"] in _VERSIONS:
-                fact["data"] = upcast(fact["kind"], fact.pop("v", 1), fact["data"])
+            if "v" in fact or fact["kind"] in upcasters.versions:
+                fact["data"] = upcasters.upcast(fact["kind"], fact.pop("v", 1), fact["data"])
         return commit
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Undecodable(f"not a commit: {error}") from error
 
 
-def decode(payload: bytes, seq: int = 0) -> Commit:
+def decode(payload: bytes, seq: int = 0, upcasters: Upcasters = UPCASTERS) -> Commit:
     """The commit in *payload*, checked against its digest and its models, in today's shapes.
 
     Raises `Undecodable` with the position and the reason.
@@ -89,9 +95,9 @@ def decode(payload: bytes, seq: int = 0) -> Commit:
         header = Header.model_validate_json(head)
         if header.digest != digest(body):
             raise Undecodable("the events do not have the digest in the header")
-        facts = parse(payload)["events"]
+        facts = parse(payload, upcasters)["events"]
         return Commit(header, tuple(revive(fact) for fact in facts), seq)
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise Undecodable(f"position {seq}: {error}") from error
 
 

@@ -6,35 +6,53 @@ kind is one more than its last upcaster. Keep the old JSON as an example in the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 Data = dict[str, Any]
 Upcaster = Callable[[Data], Data]
-
-UPCASTERS: dict[tuple[str, int], Upcaster] = {}
-"""(kind, version it takes) → the step to the next version. Empty until the first shape changes."""
+Steps = Mapping[tuple[str, int], Upcaster]
+"""(kind, version it takes) → the step to the next version."""
 
 
 class FutureVersion(ValueError):
     """The event is newer than this program: upgrade Canopy before reading this log."""
 
 
-def version(kind: str, upcasters: dict[tuple[str, int], Upcaster] = UPCASTERS) -> int:
-    """The version in which *kind* is written today (from 1)."""
-    return 1 + max((v for k, v in upcasters if k == kind), default=0)
+class Upcasters:
+    """The steps of every kind whose shape has ever changed.
 
-
-def upcast(
-    kind: str, v: int, data: Data, upcasters: dict[tuple[str, int], Upcaster] = UPCASTERS
-) -> Data:
-    """The data of *kind*, written in version *v*, in today's shape.
-
-    Raises `FutureVersion` when *v* is later than today's version.
+    `versions` holds the present version of those kinds; all others are written in version 1.
     """
-    present = version(kind, upcasters)
-    if v > present:
-        raise FutureVersion(f"{kind} version {v} is newer than the {present} known here")
-    for step in range(v, present):
-        data = upcasters[kind, step](data)
-    return data
+
+    def __init__(self, steps: Steps) -> None:
+        """Raises ValueError when a step is missing between version 1 and the present one."""
+        self._steps = dict(steps)
+        self.versions = {kind: 1 + max(v for k, v in steps if k == kind) for kind, _ in steps}
+        for kind, present in self.versions.items():
+            for v in range(1, present):
+                if (kind, v) not in steps:
+                    raise ValueError(f"nothing takes {kind} from version {v} to {v + 1}")
+
+    def upcast(self, kind: str, v: int, data: Data) -> Data:
+        """The data of *kind*, written in version *v*, in today's shape.
+
+        Raises `FutureVersion` when *v* is later than today's version, ValueError when it is none.
+        """
+        present = self.versions.get(kind, 1)
+        if v > present:
+            raise FutureVersion(f"{kind} version {v} is newer than the {present} known here")
+        if v < 1:
+            raise ValueError(f"{kind} version {v} has never been")
+        for step in range(v, present):
+            data = self._steps[kind, step](data)
+        return data
+
+
+UPCASTERS = Upcasters({})
+"""What is applied to every log that is read. Empty until the first shape changes."""
+
+
+def version(kind: str, upcasters: Upcasters = UPCASTERS) -> int:
+    """The version in which *kind* is written today (from 1)."""
+    return upcasters.versions.get(kind, 1)
