@@ -11,16 +11,20 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import blake2b
 from time import perf_counter
 from typing import Any, Generic, TypeVar
 
+import structlog
 from pydantic import TypeAdapter, ValidationError
 
 from bus.clock import Clock, new_id
+from bus.codec import Undecodable
 from bus.log import Conflict, Log, Unacknowledged, Unstored
 from bus.snapshots import Snapshot, Snapshots
 from bus.telemetry import Telemetry
+from bus.wire import TooLarge
 from schemas.envelope import (
     Answer,
     Command,
@@ -36,6 +40,11 @@ from schemas.envelope import (
 from schemas.settings import Settings
 
 State = TypeVar("State")
+
+PASSING = frozenset({"unacknowledged", "contended", "log_full"})
+"""Refusals of the moment: the same command may be sent again, and may then have its effect."""
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -53,13 +62,13 @@ class Aggregate(Generic[State]):
     commands: TypeAdapter[Any]
     opens: str = ""
 
-    @property
+    @cached_property
     def version(self) -> str:
         """Identifies the shape of the state, so that old snapshots are not mistaken for it."""
         shape = repr(self.states.json_schema())
         return blake2b(shape.encode(), digest_size=8).hexdigest()
 
-    @property
+    @cached_property
     def states(self) -> TypeAdapter[State]:
         """How a state is written in a snapshot."""
         return TypeAdapter(type(self.initial))
@@ -72,7 +81,6 @@ class Loaded(Generic[State]):
     state: State
     seq: int = 0
     applied: dict[Id, int] = field(default_factory=dict)
-    snapshot_seq: int = 0
     since_snapshot: int = 0
 
 
@@ -109,13 +117,18 @@ class Host:
                 answer = await self._decided(request, span.traceparent)
             except Refused as refused:
                 answer = _refused(refused.code, refused.message, refused.detail)
-            except Unacknowledged:
+            except (Unacknowledged, ConnectionError, TimeoutError):
                 answer = _refused(
                     "unacknowledged",
                     "The log did not answer in time: send the same Idempotency-Key again.",
                 )
             except Unstored as error:
                 answer = _refused("log_full", f"The log cannot take it: {error}.")
+            except TooLarge as error:
+                answer = _refused("body_too_large", f"One commit cannot hold it: {error}.")
+            except Undecodable as error:
+                log.critical("aggregate_unreadable", noun=request.noun, id=request.key)
+                answer = _refused("internal_error", f"Its history cannot be read: {error}.")
         if answer.refused:
             self._telemetry.refusals.labels(answer.refused.code).inc()
         outcome = "refused" if answer.refused else "replayed" if answer.replayed else "done"
@@ -241,18 +254,32 @@ class Host:
         known = self._known.get((aggregate.noun, key))
         if known is not None:
             return known
-        loaded: Loaded[Any] = Loaded(aggregate.initial)
         if unheard:
-            return loaded
-        snapshot = await self._snapshots.load(aggregate.noun, key)
-        if snapshot is not None and snapshot.version == self._versions[aggregate.noun]:
-            state = aggregate.states.validate_python(snapshot.state)
-            loaded = Loaded(state, snapshot.seq, dict(snapshot.applied), snapshot.seq)
-        for commit in await self._log.read(aggregate.noun, key, loaded.seq):
+            return Loaded(aggregate.initial)
+        loaded = await self._snapshot(aggregate, key)
+        commits = await self._log.read(aggregate.noun, key, max(0, loaded.seq - 1))
+        if loaded.seq and not (commits and _continues(loaded, commits[0])):
+            # The log that the snapshot was taken of is not this one, or has lost its end.
+            loaded, commits = Loaded(aggregate.initial), await self._log.read(aggregate.noun, key)
+        for commit in commits:
             self._clock.observe(commit.header.clock)
-            _fold(aggregate, loaded, commit)
+            if commit.seq > loaded.seq:
+                _fold(aggregate, loaded, commit)
         self._remember(aggregate.noun, key, loaded)
         return loaded
+
+    async def _snapshot(self, aggregate: Aggregate[Any], key: str) -> Loaded[Any]:
+        """The aggregate as its snapshot has it; empty when there is none that can be used."""
+        snapshot = await self._snapshots.load(aggregate.noun, key)
+        if snapshot is None or snapshot.version != self._versions[aggregate.noun]:
+            return Loaded(aggregate.initial)
+        try:
+            state = aggregate.states.validate_python(snapshot.state)
+        except ValidationError as error:
+            problem = error.errors(include_input=False)[0]["msg"]
+            log.warning("snapshot_unusable", noun=aggregate.noun, id=key, reason=problem)
+            return Loaded(aggregate.initial)
+        return Loaded(state, snapshot.seq, dict(snapshot.applied))
 
     def _remember(self, noun: str, key: str, loaded: Loaded[Any]) -> None:
         self._known[noun, key] = loaded
@@ -274,6 +301,11 @@ class _Turn:
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     takers: int = 0
+
+
+def _continues(loaded: Loaded[Any], commit: Commit) -> bool:
+    """Whether *commit* is the one that *loaded* ends with."""
+    return loaded.applied.get(commit.header.cause) == commit.seq == loaded.seq
 
 
 def _fold(aggregate: Aggregate[Any], loaded: Loaded[Any], commit: Commit) -> None:

@@ -7,11 +7,13 @@ again plans the same commands, and they change nothing the second time.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 
 import structlog
 
+from actors.host import PASSING
 from bus.clock import derived_id
 from bus.commands import Commands, Unavailable
 from bus.consumer import Delivery
@@ -40,16 +42,17 @@ class Reactor:
     subjects: str = EVENTS
 
 
-async def react(reactor: Reactor, deliveries: AsyncIterator[Delivery], commands: Commands) -> None:
+async def react(reactor: Reactor, deliveries: AsyncGenerator[Delivery], commands: Commands) -> None:
     """Work on what is delivered, for ever."""
-    async for delivery in deliveries:
-        try:
-            for nth, intent in enumerate(reactor.plan(delivery.commit)):
-                await _send(reactor, intent, delivery.commit, nth, commands)
-        except Unavailable:
-            await delivery.again(RETRY_S)
-        else:
-            await delivery.done()
+    async with aclosing(deliveries):
+        async for delivery in deliveries:
+            try:
+                for nth, intent in enumerate(reactor.plan(delivery.commit)):
+                    await _send(reactor, intent, delivery.commit, nth, commands)
+            except Unavailable:
+                await delivery.again(RETRY_S)
+            else:
+                await delivery.done()
 
 
 async def _send(
@@ -67,5 +70,7 @@ async def _send(
     try:
         await commands.send(request)
     except Refused as refused:
+        if refused.code in PASSING:
+            raise Unavailable(str(refused)) from refused
         # A refusal is an answer: the world has moved on, and sending again would change nothing.
         log.info("intent_refused", reactor=reactor.name, code=refused.code, cause=commit.header.id)

@@ -7,7 +7,7 @@ and the root attaches anew.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -48,7 +48,7 @@ class Bus:
             group.create_task(self.connection.watch())
             await asyncio.shield(self.wire.lost)
 
-    def deliveries(self, durable: str) -> AsyncIterator[Delivery]:
+    def deliveries(self, durable: str) -> AsyncGenerator[Delivery]:
         """What the reactor *durable* has still to work on. For the role `actors`."""
         return deliveries(self._client, durable)
 

@@ -7,18 +7,27 @@ would drop silently; docs/explanation/write-path.md).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing, suppress
 
 import orjson
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NatsTimeout
 
 from bus import codec, subjects
+from bus.wire import BrokerLost
 from schemas.envelope import Commit
 
 PULL_MAX = 64
 PULL_EXPIRES_S = 30
+PULL_OVER = ("404", "408")
+"""What the broker says when nothing has come, or nothing has come in time."""
+
+
+class ConsumerLost(Exception):
+    """The broker hands out nothing more to this consumer."""
 
 
 class Delivery:
@@ -37,12 +46,22 @@ class Delivery:
         await self._message.nak(delay=delay_s)
 
 
-async def deliveries(client: Client, durable: str) -> AsyncIterator[Delivery]:
+async def deliveries(client: Client, durable: str) -> AsyncGenerator[Delivery]:
     """The commits that the consumer *durable* has not seen acknowledged, in order, for ever.
 
     Each pull stays open until it is used up or expires, so a commit arrives when it is stored;
-    nats-py's `fetch` would wait for a full batch.
+    nats-py's `fetch` would wait for a full batch. Raises `ConsumerLost` when there is no such
+    consumer, or none any more, and `bus.wire.BrokerLost` when the connection has gone.
     """
+    try:
+        async with aclosing(_pulled(client, durable)) as pulled:
+            async for delivery in pulled:
+                yield delivery
+    except NatsError as error:
+        raise BrokerLost(f"the consumer {durable} has no connection: {error}") from error
+
+
+async def _pulled(client: Client, durable: str) -> AsyncGenerator[Delivery]:
     inbox = client.new_inbox()
     subscription = await client.subscribe(inbox)
     pull = orjson.dumps({"batch": PULL_MAX, "expires": PULL_EXPIRES_S * 1_000_000_000})
@@ -56,7 +75,18 @@ async def deliveries(client: Client, durable: str) -> AsyncIterator[Delivery]:
                 except NatsTimeout:
                     break
                 if message.headers and "Status" in message.headers:
+                    _expired(durable, message.headers)
                     break
                 yield Delivery(message)
     finally:
-        await subscription.unsubscribe()
+        with suppress(NatsError):  # The connection ends the subscription as well.
+            await subscription.unsubscribe()
+
+
+def _expired(durable: str, headers: Mapping[str, str]) -> None:
+    """Returns when the broker says that a pull is over. Raises `ConsumerLost` for anything else,
+    because asking again at once would only be answered in the same way, at once."""
+    status = headers["Status"]
+    if status not in PULL_OVER:
+        said = headers.get("Description", "nobody answers")
+        raise ConsumerLost(f"the consumer {durable} is gone: {status} {said}")

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+import structlog
+from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 from nats.js.kv import KeyValue
+from pydantic import ValidationError
 
 from schemas.envelope import Id, Key, Message
 
 BUCKET = "SNAPSHOT"
+log = structlog.get_logger()
 
 
 class Snapshot(Message):
@@ -58,9 +62,16 @@ class BucketSnapshots:
     async def load(self, noun: Id, key: Key) -> Snapshot | None:
         try:
             entry = await self._bucket.get(f"{noun}.{key}")
+            return Snapshot.model_validate_json(entry.value) if entry.value else None
         except NotFoundError:
             return None
-        return Snapshot.model_validate_json(entry.value) if entry.value else None
+        except (NatsError, TimeoutError, ValidationError) as error:
+            log.warning("snapshot_unusable", noun=noun, id=key, reason=type(error).__name__)
+            return None
 
     async def save(self, noun: Id, key: Key, snapshot: Snapshot) -> None:
-        await self._bucket.put(f"{noun}.{key}", snapshot.model_dump_json().encode())
+        try:
+            await self._bucket.put(f"{noun}.{key}", snapshot.model_dump_json().encode())
+        except (NatsError, TimeoutError) as error:
+            # The commit is in the log; that it could not be folded ahead is nobody's loss.
+            log.warning("snapshot_unsaved", noun=noun, id=key, reason=type(error).__name__)
