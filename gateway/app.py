@@ -69,9 +69,9 @@ def build(gateway: Gateway, routes: Sequence[Route] = ROUTES) -> web.Application
     for route in routes:
         entrance = _Entrance(gateway, guard, route)
         for prefix in ("",) if route.rooted else PREFIXES:
-            app.router.add_route(route.method, prefix + route.path, entrance.answer)
+            app.router.add_route(route.method, prefix + route.pattern, entrance.answer)
             if route.method == "GET" and not route.endless:
-                app.router.add_route("HEAD", prefix + route.path, entrance.answer)
+                app.router.add_route("HEAD", prefix + route.pattern, entrance.answer)
     app.router.add_static("/static/", system.STATIC)
     cookie = gateway.credentials.cookie
     app[system.DOCUMENT] = orjson.dumps(document(routes, VERSION, cookie))
@@ -90,6 +90,8 @@ def _outer(guard: Guard) -> Any:
             response = await handler(request)
         except FAULTS as fault:
             response = _told(_refusal(fault), request, correlation)
+        except ConnectionResetError:
+            raise  # Nobody is left to be told.
         except Exception:
             log.exception("request_failed", method=request.method, path=request.path,
                           correlation=correlation)  # fmt: skip
@@ -195,7 +197,7 @@ class _Entrance:
         headers = call.request.headers
         raw = await call.request.read()
         call.id, call.idempotent = arrival.command_id(headers, call.principal.id)
-        call.expected = arrival.expected_position(headers) if self._route.versioned else None
+        call.expected = arrival.expected_position(headers) if self._route.conditional else None
         call.fingerprint = arrival.fingerprint(self._fingerprint, call.request, raw)
         if self._route.body is not None:
             if raw and not _is_json(headers.get("Content-Type", "")):

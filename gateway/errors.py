@@ -34,7 +34,6 @@ CATALOGUE: Mapping[str, Entry] = {
     "invalid_request": Entry(400, "Invalid request", "Correct the fields named in `errors`."),
     "invalid_command": Entry(400, "Invalid request", "Correct the fields of the request."),
     "invalid_header": Entry(400, "Invalid header", "Correct or leave out the header named here."),
-    "invalid_cursor": Entry(400, "Invalid cursor", "Begin again without a cursor."),
     "nothing_to_update": Entry(400, "Nothing to update", "Send at least one field to change."),
     "weak_password": Entry(
         400,
@@ -48,9 +47,6 @@ CATALOGUE: Mapping[str, Entry] = {
     ),
     "crypto_unsupported": Entry(
         400, "Unsupported crypto_mode", "Leave crypto_mode out, or send legacy_plaintext."
-    ),
-    "position_ahead": Entry(
-        400, "No such position", "Ask for a position that the log has; a new log begins anew."
     ),
     "credential_required": Entry(
         401, "API key required", "Send X-API-Key: <key> or Authorization: Bearer <key>."
@@ -97,9 +93,13 @@ CATALOGUE: Mapping[str, Entry] = {
     "message_absent": Entry(404, "Not found", "It was deleted, has expired, or never was."),
     "account_absent": Entry(404, "Not found", "Ask GET /api/v1/accounts for the accounts."),
     "member_absent": Entry(404, "Not found", "The account is not a member of the channel."),
+    "invalid_cursor": Entry(404, "No such page", "Begin again without a cursor."),
     "key_absent": Entry(404, "Not found", "Ask GET /api/v1/keys for your keys."),
     "session_absent": Entry(404, "Not found", "The session has ended."),
     "method_not_allowed": Entry(405, "Method not allowed", "Use a method of the header Allow."),
+    "position_ahead": Entry(
+        409, "No such position", "Ask for a position that the log has; a new log begins anew."
+    ),
     "username_taken": Entry(409, "Username already taken", "Choose another name."),
     "channel_taken": Entry(409, "Channel already exists", "Choose another name."),
     "message_taken": Entry(409, "Message already exists", "Use a new Idempotency-Key."),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from aiohttp import web
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import models_json_schema
 
 from gateway.call import Call, Reply
@@ -29,8 +29,10 @@ About = Callable[[Call], Subject]
 ALWAYS = ("host_refused", "origin_refused", "rate_limited", "unavailable", "internal_error")
 WRITES = ("unacknowledged", "contended", "timed_out")
 READS = ("behind", "invalid_request", "position_ahead")
+CREATED = 201
+CHANNEL_ID = "{channel_id:(?!messages(?:/|$))[^{}/]+}"
 ID = "[A-Za-z0-9_-]{1,100}"
-PATTERNS = {"seq": "[0-9]{1,18}"}
+PATTERNS = {"seq": "[0-9]{1,18}", "channel_id": "(?!messages$)" + ID}
 """What stands in a path: an id, but for the names here."""
 DIGEST_HEADERS = {
     "Canopy-Seq": "Position of the log: what a write has reached, or a read reflects at least.",
@@ -74,6 +76,16 @@ class Route:
         return self.method != "GET"
 
     @property
+    def conditional(self) -> bool:
+        """Whether If-Match has a meaning: it changes one entity that is there already."""
+        return self.versioned and self.writes and self.status != CREATED
+
+    @property
+    def pattern(self) -> str:
+        """The path as the router takes it: `/channels/messages` is no channel."""
+        return self.path.replace("/channels/{channel_id}", "/channels/" + CHANNEL_ID)
+
+    @property
     def address(self) -> str:
         """The documented path."""
         return self.path if self.rooted else PREFIXES[0] + self.path
@@ -101,7 +113,9 @@ class Route:
             codes |= {"unsupported_media_type"}
         if self.method == "POST":
             codes |= {"idempotency_key_reused"}
-        if self.versioned and self.writes:
+        if self.path == "/channels/{channel_id}":
+            codes |= {"method_not_allowed"}
+        if self.conditional:
             codes |= {"precondition_failed"}
         return frozenset(codes)
 
@@ -174,12 +188,21 @@ def _operation(route: Route, schemas: _Schemas) -> dict[str, Any]:
     }
     if route.body:
         schema = schemas.references[route.body]
-        optional = not route.body.model_json_schema().get("required")
+        optional = _fits_nothing(route.body)
         operation["requestBody"] = {
             "required": not optional,
             "content": {"application/json": {"schema": schema}},
         }
     return operation
+
+
+def _fits_nothing(model: type[BaseModel]) -> bool:
+    """Whether a body may be left out."""
+    try:
+        model.model_validate_json(b"{}")
+    except ValidationError:
+        return False
+    return True
 
 
 def _security(route: Route) -> list[dict[str, Any]]:
@@ -229,7 +252,7 @@ def _parameters(route: Route, schemas: _Schemas) -> list[dict[str, Any]]:
         found.append(_AFTER_SEQ)
     if route.method == "POST":
         found.append(_IDEMPOTENCY_KEY)
-    if route.versioned and route.writes:
+    if route.conditional:
         found.append(_IF_MATCH)
     return found
 
@@ -253,6 +276,8 @@ def _responses(route: Route, schemas: _Schemas) -> dict[str, Any]:
             "description": "; ".join(f"`{code}`: {CATALOGUE[code].title}" for code in codes),
             "content": {MEDIA_TYPE: {"schema": schemas.references[Problem]}},
         }
+    # What is not even HTTP, or has a line of more than 8 kB, is answered by the HTTP layer itself.
+    responses["400"]["content"]["text/plain"] = {"schema": {"type": "string"}}
     return responses
 
 

@@ -103,7 +103,8 @@ async def mute_channel(call: Call) -> Reply:
 async def mark_read(call: Call) -> Reply:
     """Moves the caller's cursor forward; it never goes back."""
     mark: shape.ReadMark = call.body
-    to = call.gateway.reads.position if mark.seq is None else mark.seq
+    head = call.gateway.reads.position + await call.gateway.reads.lag()
+    to = head if mark.seq is None else min(mark.seq, head)
     to = await history.position(call, call.channel.id, mark.message_id) if mark.message_id else to
     key = f"{call.channel.id}.{call.principal.id}"
     answer = await call.send("cursor", key, AdvanceCursor(seq=to))

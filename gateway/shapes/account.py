@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, field_validator
 
-from gateway.shapes.form import Body, Change, IdText, Query, Seq, Shape, Time, at_least_one
+from gateway.shapes.form import WHOLE, Body, Change, IdText, Query, Seq, Shape, Time, at_least_one
 from schemas.account import (
     DEFAULT_SCOPES,
     AccountType,
@@ -109,7 +109,9 @@ class KeyDraft(Body):
     permissions: list[Scope] | Scope | None = Field(
         None, description="Scopes; none: read and write messages and feed."
     )
-    expires_days: int | None = Field(None, ge=1, le=3650, description="days")
+    expires_days: Annotated[int, Field(ge=1, le=3650), WHOLE] | None = Field(
+        None, description="days"
+    )
     label: Annotated[str, StringConstraints(max_length=100)] | None = None
 
     @property
@@ -228,7 +230,9 @@ class PasswordChanged(Shape):
 
 class CodeDraft(Body):
     label: Annotated[str, StringConstraints(max_length=100)] | None = None
-    expires_days: int | None = Field(None, ge=1, le=365, description="days; default 7")
+    expires_days: Annotated[int, Field(ge=1, le=365), WHOLE] | None = Field(
+        None, description="days; default 7"
+    )
 
 
 class CodeMade(Shape):

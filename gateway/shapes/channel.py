@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from gateway.shapes.form import Body, Change, IdText, Query, Seq, Shape, Time, at_least_one
+from gateway.shapes.form import WHOLE, Body, Change, IdText, Query, Seq, Shape, Time, at_least_one
 from schemas.channel import ChannelType, PrivacyMode, Role
 
 ChannelName = Annotated[
@@ -40,7 +40,7 @@ class ChannelChange(Change):
 class LifecycleChange(Change):
     model_config = at_least_one("ttl_days", "preserved", "archived")
 
-    ttl_days: int | None = Field(None, ge=1, le=730, description="days")
+    ttl_days: Annotated[int, Field(ge=1, le=730), WHOLE] | None = Field(None, description="days")
     preserved: bool | None = None
     archived: bool | None = None
 

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
 IdText = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
 Time = Annotated[str, Field(description="UTC, ISO 8601", examples=["2026-11-21T05:29:37.123Z"])]
-Seq = Annotated[int, Field(ge=0, lt=2**63, description="a position of the log")]
+
+
+def _whole(value: object) -> object:
+    """JSON knows only numbers: 47.0 is a whole one."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+WHOLE = BeforeValidator(_whole)
+Seq = Annotated[int, Field(ge=0, lt=2**63, description="a position of the log"), WHOLE]
 
 
 class Body(BaseModel):

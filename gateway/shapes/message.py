@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, JsonValue, model_validator
 
-from gateway.shapes.form import Body, IdText, Query, Seq, Shape, Time
+from gateway.shapes.form import WHOLE, Body, IdText, Query, Seq, Shape, Time
 from schemas.message import MessageType, Reaction
 
 
@@ -23,7 +23,7 @@ class AttachmentDraft(Body):
     content_type: str | None = Field(None, max_length=255)
     mime_type: str | None = Field(None, max_length=255)
     mime: str | None = Field(None, max_length=255)
-    size: int | None = Field(None, ge=0, lt=2**63, description="bytes")
+    size: Annotated[int, Field(ge=0, lt=2**53), WHOLE] | None = Field(None, description="bytes")
     layout_hint: str | None = Field(None, description="grid, hero, strip or stack; else dropped")
 
     model_config = ConfigDict(
@@ -46,6 +46,35 @@ AttachmentDrafts = list[IdText | AttachmentDraft]
 TtlMode = Literal["none", "no_expiry", "immortal"]
 
 
+Small = (
+    Annotated[str, Field(max_length=4_096)]
+    | Annotated[int, Field(gt=-(2**53), lt=2**53), WHOLE]
+    | bool
+    | None
+)
+Value = Small | Annotated[dict[str, Small], Field(max_length=32)]
+
+
+class Security(Body):
+    """What an agent needs to open content that it has closed itself; nobody else looks at it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    algorithm: Value = None
+    ciphertext: Value = None
+    nonce: Value = None
+    sender_key: Value = None
+    recipient_key: Value = None
+    version: Value = None
+    payload_format: Value = None
+    key_id: Value = None
+    tag: Value = None
+    aad: Value = None
+    iv: Value = None
+    salt: Value = None
+    kdf: Value = None
+
+
 SOMETHING: dict[str, JsonValue] = {
     "anyOf": [
         {"required": ["content"], "properties": {"content": {"type": "string", "pattern": r"\S"}}},
@@ -66,11 +95,11 @@ class MessageDraft(Body):
     attachments: AttachmentDrafts | None = Field(None, max_length=20)
     parent_message_id: IdText | None = Field(None, description="The message this one answers.")
     reply_to: IdText | None = Field(None, description="Another name of parent_message_id.")
-    security: dict[str, Any] | None = Field(
-        None, description="Only known fields; at most 16 kB as JSON, 4 kB a value."
-    )
+    security: Security | None = Field(None, description="At most 16 kB as JSON, 4 kB a value.")
     expires_at: str | None = Field(None, description="ISO 8601; at most 730 days from now.")
-    ttl_seconds: int | None = Field(None, ge=1, lt=2**53, description="At most 730 days count.")
+    ttl_seconds: Annotated[int, Field(ge=1, lt=2**53), WHOLE] | None = Field(
+        None, description="At most 730 days count."
+    )
     ttl_mode: TtlMode | None = Field(None, description="`Never` means 365 days.")
 
 
