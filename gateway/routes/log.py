@@ -1,0 +1,198 @@
+"""The log itself, for the owner: its commits, where this node stands, and two ways to be sure.
+
+Commits are shown as live pages show them, redacted alike; unlike there all of them, whoever's they
+are. So these routes need the owner, and a key that holds `delete_data`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from actors.message import queries
+from bus import codec
+from bus.clock import iso, iso_ms
+from bus.log import Stored
+from gateway.call import Call, Reply, existing
+from gateway.errors import refuse
+from gateway.policy import redact
+from gateway.reads import Reads
+from gateway.shapes import log as shape
+from gateway.table import Route
+from gateway.version import VERSION
+
+TAG = "Node"
+SCANNED_MAX = 10_000
+"""Commits looked at for one page; a page may be short, its `next` goes on."""
+WINDOW = 500
+"""Commits read from the log at once."""
+END = 2**63 - 1
+
+Row = dict[str, Any]
+
+
+async def read_node_status(call: Call) -> Reply:
+    """Where this node stands: position, head, lag, and how much there is."""
+    gateway, reads, directory = call.gateway, call.gateway.reads, call.directory
+    lag = await reads.lag()
+    (counted,) = await call.rows(queries.COUNT)
+    return Reply(
+        {
+            "node": gateway.identity.node_id,
+            "version": VERSION,
+            "epoch": reads.log.epoch,
+            "started": iso_ms(gateway.started_ms),
+            "uptime_s": (call.now_ms - gateway.started_ms) / 1000,
+            "position": reads.position,
+            "head": reads.position + lag,
+            "lag": lag,
+            "stopped": reads.stopped,
+            "clients": gateway.live.clients,
+            "counts": {
+                "accounts": sum(1 for _ in directory.accounts()),
+                "channels": sum(1 for _ in directory.channels()),
+                "messages": counted["messages"],
+            },
+        }
+    )
+
+
+async def list_commits(call: Call) -> Reply:
+    """Commits of the log, the newest first unless `after` is given.
+
+    A page may hold fewer than there are: `next` goes on behind what has been looked at.
+    """
+    reads, query = call.gateway.reads, call.query
+    source = _backward if query.after is None else _forward
+    page = await _page(source(reads, query), query)
+    return Reply({"epoch": reads.log.epoch, "head": reads.position, **page})
+
+
+async def read_commit(call: Call) -> Reply:
+    """One commit with its whole header."""
+    found = await _at(call.gateway.reads, _position(call.path["seq"]))
+    return Reply(
+        _whole(existing(found, lambda: refuse("not_found", "The log has no such position.")))
+    )
+
+
+async def rebuild(call: Call) -> Reply:
+    """Fills new tables from the whole log and puts them in the place of the old; reads go on."""
+    return Reply({"position": await call.gateway.reads.rebuild()})
+
+
+async def verify(call: Call) -> Reply:
+    """Folds the whole log aside, checks every commit on the way, and compares the tables."""
+    return Reply(await call.gateway.reads.verify())
+
+
+def _position(text: str) -> int:
+    """The position that *text* names, 0 when it names none."""
+    return int(text) if text.isdigit() and len(text) < 19 else 0
+
+
+async def _at(reads: Reads, seq: int) -> Stored | None:
+    if not 0 < seq <= reads.position:
+        return None
+    return (await reads.log.page(seq - 1, 1))[0]
+
+
+async def _page(source: AsyncIterator[Stored], query: shape.LogQuery) -> Row:
+    """What *query* wants of *source*, and where to go on."""
+    commits: list[Row] = []
+    scanned = 0
+    async for stored in source:
+        scanned += 1
+        if _covers(query, stored):
+            commit = codec.parse(stored.payload)
+            if _wants(query, commit["header"]):
+                commits.append(_shown(stored, commit))
+        if len(commits) == query.limit or scanned == SCANNED_MAX:
+            return {"commits": commits, "next": stored.seq}
+    return {"commits": commits, "next": None}
+
+
+def _covers(query: shape.LogQuery, stored: Stored) -> bool:
+    """What can be told without opening the payload."""
+    return query.noun in ("", stored.noun) and query.key in ("", stored.key)
+
+
+def _wants(query: shape.LogQuery, header: Row) -> bool:
+    """What only the header tells."""
+    return query.author in ("", header["author"]) and query.cause in ("", header["cause"])
+
+
+async def _forward(reads: Reads, query: shape.LogQuery) -> AsyncIterator[Stored]:
+    after = query.after or 0
+    while after < reads.position:
+        page = await reads.log.page(after, min(WINDOW, reads.position - after))
+        for stored in page:
+            yield stored
+        after = page[-1].seq
+
+
+async def _backward(reads: Reads, query: shape.LogQuery) -> AsyncIterator[Stored]:
+    before = min(query.before or END, reads.position + 1)
+    while before > 1:
+        after = max(0, before - 1 - WINDOW)
+        for stored in reversed(await reads.log.page(after, before - 1 - after)):
+            yield stored
+        before = after + 1
+
+
+def _shown(stored: Stored, commit: Row) -> Row:
+    """A commit as live pages show it to one who may see all of it."""
+    header = commit["header"]
+    return {
+        "type": "commit",
+        "seq": stored.seq,
+        "noun": stored.noun,
+        "id": stored.key,
+        "time": iso(header["clock"]),
+        "author": header["author"],
+        "origin": header["origin"],
+        "cause": header["cause"],
+        "events": [
+            {"kind": fact["kind"], "data": redact(fact["kind"], fact["data"])}
+            for fact in commit["events"]
+        ],
+    }
+
+
+def _whole(stored: Stored) -> Row:
+    commit = codec.parse(stored.payload)
+    header = commit["header"]
+    return _shown(stored, commit) | {
+        "commit": header["id"],
+        "correlation": header["correlation"],
+        "clock": header["clock"],
+        "traceparent": header.get("traceparent", ""),
+        "digest": header["digest"],
+        "payload_bytes": len(stored.payload),
+    }
+
+
+OWNED = ("not_owner",)
+
+ROUTES = (
+    Route(
+        "GET", "/node/status", "operate", read_node_status, "Where the node stands", TAG,
+        reply=shape.NodeStatus, codes=OWNED,
+    ),
+    Route(
+        "GET", "/log", "operate", list_commits, "Read the log", TAG,
+        query=shape.LogQuery, reply=shape.LogPage, codes=OWNED,
+    ),
+    Route(
+        "GET", "/log/{seq}", "operate", read_commit, "Read a commit", TAG,
+        reply=shape.WholeCommit, codes=(*OWNED, "not_found"),
+    ),
+    Route(
+        "POST", "/node/rebuild", "operate", rebuild, "Make the tables anew", TAG,
+        reply=shape.Rebuilt, endless=True, codes=OWNED,
+    ),
+    Route(
+        "POST", "/node/verify", "operate", verify, "Prove the tables", TAG,
+        reply=shape.Verified, endless=True, codes=OWNED,
+    ),
+)  # fmt: skip
