@@ -1,0 +1,78 @@
+"""`canopy`: the tree of commands, and how every one of them ends.
+
+A command answers on standard output, complains on standard error, and exits with a code of
+`exits.Exit`. Verbs stand on nouns; what is about the node as a whole stands alone.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import typer
+
+from gateway.cli import channel, config, key, log, node, user
+from gateway.cli.call import share
+from gateway.cli.exits import MEANINGS, Exit, Failure
+from gateway.cli.terminal import Terminal
+
+RUNNING = "The node"
+TALKING = "Talking"
+WATCHING = "The log"
+ALONE = frozenset({"up", "run", "doctor", "config"})
+"""Commands that speak to no node."""
+
+EPILOG = "Exit codes: " + "; ".join(f"{int(code)} {text}" for code, text in MEANINGS.items()) + "."
+
+
+def tree() -> Any:
+    """The commands, each with the options that all of them share."""
+    app = typer.Typer(
+        name="canopy",
+        help="A local-first workspace in which people and agents talk, work and agree.",
+        epilog=EPILOG,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for command in (node.up, node.run, node.status, node.doctor, node.version):
+        app.command(rich_help_panel=RUNNING)(command)
+    app.add_typer(
+        config.app,
+        name="config",
+        help="Settings: values and who set them.",
+        rich_help_panel=RUNNING,
+    )
+    app.command(rich_help_panel=TALKING)(channel.post)
+    app.add_typer(
+        channel.app, name="channel", help="Channels and their members.", rich_help_panel=TALKING
+    )
+    app.add_typer(
+        user.app, name="user", help="Accounts of people and agents.", rich_help_panel=TALKING
+    )
+    app.add_typer(key.app, name="key", help="API keys.", rich_help_panel=TALKING)
+    for command in (log.tap, log.replay):
+        app.command(rich_help_panel=WATCHING)(command)
+    app.add_typer(log.app, name="log", help="What has been stored.", rich_help_panel=WATCHING)
+    for command in (node.verify, node.rebuild):
+        app.command(rich_help_panel=WATCHING)(command)
+    group = typer.main.get_command(app)
+    share(group, ALONE)
+    return group
+
+
+def main() -> None:
+    """Run the command that was typed, and exit."""
+    try:
+        tree()(prog_name="canopy")
+    except Failure as failure:
+        Terminal("--json" in sys.argv[1:]).fail(failure)
+        sys.exit(failure.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(Exit.INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read us has read enough; nothing more can be said, at exit neither.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(Exit.OK)
