@@ -37,6 +37,8 @@ class Projector:
         self._settings = settings
         self._telemetry = telemetry
         self._worker = worker
+        self.sighted: Callable[[list[Stored]], None] = lambda page: None
+        """Told of each page when it comes from the log, before it is folded."""
         self.step = asyncio.Lock()
         """Held while a batch is folded: between two steps `file` may be replaced by its equal."""
 
@@ -61,6 +63,7 @@ class Projector:
 
     async def _read(self, pages: asyncio.Queue[list[Stored] | None], until: int | None) -> None:
         async for page in self._log.tail(self.file.seq, until):
+            self.sighted(page)
             await pages.put(page)
         await pages.put(None)
 

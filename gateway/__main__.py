@@ -66,6 +66,7 @@ async def serve(
     try:
         await reads.open()
         feed = Feed(bus.log, redact, bus.settings, reads.position)
+        reads.sighted = feed.sight
         reads.heard.append(feed.publish)
         gateway = _gateway(bus, door, reads, feed)
         async with asyncio.TaskGroup() as group:

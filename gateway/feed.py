@@ -21,6 +21,8 @@ Redact = Callable[[str, dict[str, Any]], dict[str, Any]]
 """What a client may be shown of the data of one kind of event."""
 
 CHANNEL_NOUNS = frozenset({"channel", "cursor", "message"})
+RIGHTLESS = frozenset({"cursor", "message"})
+"""Nouns that change nobody's rights: the directory is the same before and after."""
 
 
 class Form(Protocol):
@@ -108,13 +110,16 @@ class Entry:
 
 
 class Feed:
-    """The commits up to `head`, which is as far as this process has folded.
+    """The commits up to `head`; up to `folded` the tables of this process know them too.
 
-    `published` is called after each batch: the readers' alarm.
+    What changes no rights is shown when it is sighted, some milliseconds before it is folded, as
+    long as nothing that does is waiting before it. `published` is called after each batch: the
+    readers' alarm.
     """
 
     def __init__(self, log: Log, redact: Redact, settings: Settings, head: int = 0) -> None:
         self.head = head
+        self.folded = head
         self.published: Callable[[], None] = lambda: None
         self._log = log
         self._redact = redact
@@ -128,11 +133,26 @@ class Feed:
         """The identity of the log: positions of another epoch mean nothing here."""
         return self._log.epoch
 
+    def sight(self, page: Iterable[Stored]) -> None:
+        """*page* is in the log but not in the tables: show of it what need not wait for them."""
+        before = self.head
+        for stored in page:
+            if stored.seq <= self.head:
+                continue
+            entry = Entry(stored, self._redact)
+            if stored.seq != self.head + 1 or stored.noun not in RIGHTLESS or not _opens(entry):
+                break
+            self._keep(entry)
+        if self.head > before:
+            self._forget()
+            self.published()
+
     def publish(self, batch: Iterable[Stored]) -> None:
-        """Show the commits that follow `head`, in order. What has been shown before is left out."""
+        """*batch* is in the tables: show what of it has not been shown yet."""
         for stored in batch:
             if stored.seq > self.head:
                 self._keep(Entry(stored, self._redact))
+            self.folded = stored.seq
         self._forget()
         self.published()
 
@@ -168,3 +188,12 @@ class Feed:
             return ()
         stored = await self._log.page(after, until - after)
         return [Entry(one, self._redact) for one in stored if one.seq <= self.head]
+
+
+def _opens(entry: Entry) -> bool:
+    """Whether the entry can be read; if not, folding it will say so, loudly."""
+    try:
+        entry.open()
+    except codec.Undecodable:
+        return False
+    return True

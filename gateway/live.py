@@ -133,7 +133,7 @@ class Live:
             raise refuse("rate_limited", "Too many live clients of this account.")
 
     async def _start(self, request: web.Request) -> Start:
-        head = self._feed.head
+        head = self._feed.folded  # Whoever begins here can read all that lies before.
         asked = request.headers.get("Last-Event-ID") or request.query.get("after")
         if asked is None:
             return Start(head)
@@ -143,7 +143,7 @@ class Live:
         if epoch and epoch != self._feed.epoch:
             return Start(head, "foreign_epoch")
         after = int(digits)
-        if after > head:
+        if after > self._feed.head:
             if after > await self._feed.stored():
                 raise refuse("position_ahead", f"The log ends before {after}.")
             await self._reached(after)
@@ -223,7 +223,7 @@ class Live:
             self._followers.discard(follower)
 
     def _greet(self, follower: Follower, start: Start) -> None:
-        form, head = follower.sink.form, self._feed.head
+        form, head = follower.sink.form, self._feed.folded
         follower.say(encoded(form, type="hello", epoch=self._feed.epoch, head=head))
         if start.snapshot:
             told = {

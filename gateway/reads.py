@@ -58,6 +58,8 @@ class Reads:
         """Why folding has stopped; empty while it goes on."""
         self.heard: list[Callable[[list[Stored]], None]] = []
         """Told of each batch once the tables and the directory know it."""
+        self.sighted: Callable[[list[Stored]], None] = lambda page: None
+        """Told of each page of the log before that."""
         self._folder = folder
         self._statements = statements
         self.log = log_
@@ -85,6 +87,7 @@ class Reads:
         self._projector = Projector(
             self._file, self.log, self._settings, self._telemetry, self._folder_worker
         )
+        self._projector.sighted = self._sight
         self.position = self._file.seq
         await self.directory.load(self.rows)
 
@@ -132,6 +135,9 @@ class Reads:
         except* Poison as poison:
             self.stopped = str(poison.exceptions[0])
             log.critical("projection_stopped", reason=self.stopped, position=self.position)
+
+    def _sight(self, page: list[Stored]) -> None:
+        self.sighted(page)
 
     async def _folded(self, stored: list[Stored]) -> None:
         touched = {(one.noun, one.key) for one in stored}

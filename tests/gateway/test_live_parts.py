@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -21,6 +22,11 @@ from schemas.envelope import Header, Refused
 from schemas.settings import Settings
 
 NOBODY = Principal(None)
+
+
+def said(seq: int) -> Stored:
+    """A message, which changes nobody's rights."""
+    return replace(stored(seq), noun="message", key="general.M1")
 
 
 def stored(seq: int) -> Stored:
@@ -150,3 +156,22 @@ async def test_a_gap_in_what_is_shown_is_read_from_the_log() -> None:
 
     assert [entry.seq for entry in await feed.page(4)] == [5]
     assert (list(await feed.page(1)), feed.head) == ([], 5)
+
+
+async def test_what_changes_no_rights_is_shown_before_it_is_folded() -> None:
+    feed = Feed(MemoryLog(), policy.redact, Settings())
+    feed.sight([said(1), said(2), stored(3), said(4)])
+    early = feed.head, feed.folded
+    feed.publish([said(1), said(2), stored(3), said(4)])
+
+    assert early == (2, 0)
+    assert (feed.head, feed.folded) == (4, 4)
+    assert [entry.seq for entry in await feed.page(0)] == [1, 2, 3, 4]
+
+
+def test_what_does_not_follow_or_cannot_be_read_is_left_to_the_fold() -> None:
+    feed = Feed(MemoryLog(), policy.redact, Settings())
+    feed.sight([said(2)])
+    feed.sight([replace(said(1), payload=b"?")])
+
+    assert feed.head == 0
