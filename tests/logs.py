@@ -14,7 +14,7 @@ from bus.attachment import Bus, attached, prepared
 from bus.identity_file import identify
 from bus.log import Log, Stored
 from bus.roles import Endpoint
-from bus.server import broker
+from bus.server import Broker, broker
 from bus.telemetry import Telemetry
 from bus.topology import Durable
 from schemas.envelope import Event, Id, Key
@@ -26,7 +26,8 @@ DEADLINE_S = 10.0
 
 def settings(directory: Path, **knobs: Any) -> Settings:
     """Settings of a small node in *directory*."""
-    return Settings(data_directory=directory, log_bytes_max=64 * MIB, **knobs)
+    knobs.setdefault("log_bytes_max", 64 * MIB)
+    return Settings(data_directory=directory, **knobs)
 
 
 @asynccontextmanager
@@ -47,13 +48,19 @@ async def bus_on(
 
 
 @asynccontextmanager
-async def fresh_bus(knobs: Settings, *durables: Durable) -> AsyncIterator[Bus]:
-    """The bus of a broker that has just been started in the settings' directory."""
+async def fresh_broker(knobs: Settings, *durables: Durable) -> AsyncIterator[Broker]:
+    """A broker in the settings' directory, with all that must exist in it."""
     identify(knobs.data_directory)
     async with broker(knobs) as running:
         await prepared(running.endpoint, knobs, durables)
-        async with bus_on(running.endpoint, knobs) as bus:
-            yield bus
+        yield running
+
+
+@asynccontextmanager
+async def fresh_bus(knobs: Settings, *durables: Durable) -> AsyncIterator[Bus]:
+    """The bus of such a broker."""
+    async with fresh_broker(knobs, *durables) as running, bus_on(running.endpoint, knobs) as bus:
+        yield bus
 
 
 async def told(
