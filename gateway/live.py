@@ -24,7 +24,7 @@ from bus.signs import Signs
 from bus.telemetry import Telemetry
 from gateway import policy
 from gateway.directory import Directory
-from gateway.errors import refuse
+from gateway.errors import refuse, wrong
 from gateway.feed import Feed, Form
 from gateway.follower import (
     LEFT,
@@ -139,7 +139,7 @@ class Live:
             return Start(head)
         epoch, _, digits = asked.rpartition(".")
         if not (digits.isascii() and digits.isdigit() and len(digits) <= 18):
-            raise refuse("invalid_cursor", "Send after=<seq>, or Last-Event-ID: <epoch>.<seq>.")
+            raise wrong("after", "Send after=<seq>, or Last-Event-ID: <epoch>.<seq>.")
         if epoch and epoch != self._feed.epoch:
             return Start(head, "foreign_epoch")
         after = int(digits)

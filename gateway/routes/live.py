@@ -39,7 +39,6 @@ ROUTES = (
     Route(
         "GET", "/live", "follow_log", follow_live, "Follow the log", TAG,
         query=LiveQuery, reply="text/event-stream", endless=True, ticketed=True,
-        codes=("invalid_cursor",),
     ),
     Route(
         "POST", "/live/tickets", "follow_log", issue_ticket, "Get a ticket", TAG,
