@@ -108,7 +108,7 @@ async def test_a_guard_that_is_no_number_refuses(bus: Bus, nonsense: str) -> Non
 async def test_an_id_swallows_another_message_of_the_same_id(bus: Bus) -> None:
     """Elsewhere, with another content: "duplicate", not stored, the old position.
 
-    So the id of a commit is fresh each time it is sent, and never the id of its command.
+    So commits carry no message id: the guard of the aggregate is idempotence for ever.
     """
     assert (await said(bus, Nats_Msg_Id="a"))["seq"] == 1
     swallowed = await said(bus, "evt.message.general.M2", Nats_Msg_Id="a")
