@@ -7,16 +7,18 @@ and the root attaches anew.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from nats.aio.client import Client
+from nats.errors import Error as NatsError
 
 from bus.clock import Clock
 from bus.codec import parse
 from bus.commands import WireCommands
-from bus.connection import Connection, connected, wired
+from bus.connection import RETRY_S, Connection, connected, wired
 from bus.consumer import Delivery, deliveries
 from bus.crypto import Identity
 from bus.log import APPENDED, JetStreamLog, epoch_of
@@ -25,8 +27,10 @@ from bus.signs import NatsSigns
 from bus.snapshots import BUCKET, BucketSnapshots
 from bus.telemetry import Telemetry
 from bus.topology import Durable, check, ensure
-from bus.wire import Wire
+from bus.wire import BrokerLost, Wire
 from schemas.settings import Settings
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,12 @@ class Bus:
         return deliveries(self._client, durable)
 
     async def snapshots(self) -> BucketSnapshots:
-        """The bucket of snapshots. For the role `actors`."""
-        return BucketSnapshots(await self._client.jetstream().key_value(BUCKET))
+        """The bucket of snapshots. For the role `actors`. Raises `bus.wire.BrokerLost`."""
+
+        async def bucket() -> BucketSnapshots:
+            return BucketSnapshots(await self._client.jetstream().key_value(BUCKET))
+
+        return await _awaited(bucket, self.wire, self.settings)
 
     @property
     def signs(self) -> NatsSigns:
@@ -72,7 +80,7 @@ async def attached(
 ) -> AsyncIterator[Bus]:
     """The bus as *role* sees it, as long as the block lasts. Raises `bus.wire.BrokerLost`."""
     async with connected(endpoint, role, settings) as connection, wired(endpoint, role) as wire:
-        stream = await JetStreamLog.info(wire, settings)
+        stream = await _awaited(lambda: JetStreamLog.info(wire, settings), wire, settings)
         log = JetStreamLog(wire, settings, epoch_of(stream["created"]))
         log.observe = telemetry.group_commit.observe
         wire.subscribe(APPENDED, lambda _reply, _header, _data: log.nudge())
@@ -90,6 +98,24 @@ async def prepared(endpoint: Endpoint, settings: Settings, durables: Iterable[Du
     async with connected(endpoint, "supervisor", settings) as supervisor:
         await ensure(supervisor.client, endpoint, settings, durables)
         await check(supervisor.client, endpoint, settings)
+
+
+async def _awaited(seek: Callable[[], Awaitable[Found]], wire: Wire, settings: Settings) -> Found:
+    """What *seek* finds, once it is there: a process may start before the broker is `prepared`.
+
+    Raises `bus.wire.BrokerLost` when it is not there in `nats_silence_s`, or the broker goes.
+    """
+    try:
+        async with asyncio.timeout(settings.nats_silence_s):
+            while True:
+                try:
+                    return await seek()
+                except (BrokerLost, NatsError):
+                    if wire.lost.done():
+                        raise
+                    await asyncio.sleep(RETRY_S)
+    except (TimeoutError, NatsError) as error:
+        raise BrokerLost(f"the broker has no log to attach to: {error}") from error
 
 
 async def _catch_up(clock: Clock, log: JetStreamLog, head: int) -> None:

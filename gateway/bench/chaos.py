@@ -18,7 +18,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Literal
+from typing import Any, Literal
 
 import aiohttp
 import psutil
@@ -55,6 +55,9 @@ class Parts:
         self.url = f"http://127.0.0.1:{self._port}"
         self._directory = directory
         self._running: dict[Part, asyncio.subprocess.Process] = {}
+        self._killed: set[Part] = set()
+        self.deserted = 0
+        """How many parts ended that nobody had killed."""
 
     async def start(self, part: Part) -> str:
         """Start one part; for the gateway, the setup code once it answers."""
@@ -71,6 +74,7 @@ class Parts:
     def kill(self, victim: Victim) -> None:
         """End *victim* as a power cut would: without a word."""
         if victim != "broker":
+            self._killed.add(victim)
             self._running[victim].kill()
             return
         for child in psutil.Process(self._running["nats"].pid).children():
@@ -80,6 +84,8 @@ class Parts:
         """Start again whatever has died."""
         for part in PARTS:
             if self._running[part].returncode is not None:
+                self.deserted += part not in self._killed
+                self._killed.discard(part)
                 await self.start(part)
 
     async def stop(self) -> None:
@@ -181,13 +187,25 @@ class Crowd:
 
     async def verified(self) -> dict[str, object] | None:
         """The first difference between tables and log, by the node's own account."""
+        async with asyncio.timeout(RECOVERY_S):
+            while True:
+                status, answer = await self._verify()
+                if status == 200:
+                    difference: dict[str, object] | None = answer["difference"]
+                    return difference
+                if status != 503:
+                    raise Unfound(f"verify was answered {status}: {answer}")
+                await asyncio.sleep(AGAIN_S)
+
+    async def _verify(self) -> tuple[int, dict[str, Any]]:
+        """Status and body; 503 as well when the gateway has not noticed yet what was killed."""
         timeout = aiohttp.ClientTimeout(total=RECOVERY_S)
-        async with self.http.post(f"{self.url}/api/v1/node/verify", timeout=timeout) as response:
-            answer = await response.json()
-        if response.status != 200:
-            raise Unfound(f"verify was answered {response.status}: {answer}")
-        difference: dict[str, object] | None = answer["difference"]
-        return difference
+        url = f"{self.url}/api/v1/node/verify"
+        try:
+            async with self.http.post(url, timeout=timeout) as response:
+                return response.status, await response.json()
+        except aiohttp.ClientConnectionError:
+            return 503, {}
 
 
 @asynccontextmanager
@@ -231,6 +249,7 @@ async def chaos(directory: Path, rounds: int = 200, seed: int = 1) -> Report:
         Figure("acknowledged and lost", lost, "posts", 0.0),
         Figure("doubled", doubled, "posts", 0.0),
         Figure("heard out of order", journal.backwards, "commits", 0.0),
+        Figure("parts that ended unkilled", parts.deserted, "times", 0.0),
         Figure("verify found a difference", differences, "times", 0.0),
     )
     told = ", ".join(f"{count} × {victim}" for victim, count in sorted(kills.items()))
