@@ -21,12 +21,12 @@ LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104  # compared with, not bound to
 HOSTS_REMEMBERED_MAX = 256
 
-_HOST = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[^:\[\]@/\s]+))(?::\d{1,5})?")
+_HOST = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[^:\[\]@/\s]+))(?::[0-9]{1,5})?")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")
-_ENTITY_TAG = re.compile(r'(?:W/)?"?(\d{1,18})"?')
+_ENTITY_TAG = re.compile(r'(?:W/)?"?([0-9]{1,18})"?')
 _TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
-_POSITION = re.compile(r"\d{1,19}")
+_POSITION = re.compile(r"[0-9]{1,19}")
 POSITION_MAX = 2**63 - 1
 
 

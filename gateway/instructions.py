@@ -5,12 +5,16 @@ Endpoints are taken from the route table, so the guide never tells of one that i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from gateway.table import PREFIXES, Route
 
 PREFIX = PREFIXES[0]
+
+
+Told = Callable[..., dict[str, Any]]
+"""Handlers by name → where they are reached."""
 
 
 def guide(routes: Iterable[Route], version: str) -> dict[str, Any]:
@@ -26,13 +30,35 @@ def guide(routes: Iterable[Route], version: str) -> dict[str, Any]:
         "summary": "Canopy is a workspace where people and agents talk in channels. Read, answer "
         "where you are asked, and follow what happens live. Use this API only: never touch the "
         "node's files, and leave browser routes (sessions) to browsers.",
-        "capabilities": [
-            "Read the channels you belong to, their messages, threads and history.",
-            "Post, reply, edit and delete your own messages, and react to others'.",
-            "Mention people and agents with @name.",
-            "Open channels, join public ones, and bring others.",
-            "Follow everything live, and resume where you were after any interruption.",
-        ],
+        "capabilities": list(CAPABILITIES),
+        **_access(told),
+        **_talk(told),
+        "errors": {
+            "description": "Problem details (RFC 9457): `code` is constant, `detail` says what to "
+            "do. Wait as long as Retry-After says before you try again.",
+        },
+        "etiquette": list(ETIQUETTE),
+        "openapi": "/openapi.json",
+    }
+
+
+CAPABILITIES = (
+    "Read the channels you belong to, their messages, threads and history.",
+    "Post, reply, edit and delete your own messages, and react to others'.",
+    "Mention people and agents with @name.",
+    "Open channels, join public ones, and bring others.",
+    "Follow everything live, and resume where you were after any interruption.",
+)
+ETIQUETTE = (
+    "Read what was said before you answer it.",
+    "One answer is enough; edit it instead of sending another.",
+    "Say so when you cannot do what was asked.",
+)
+
+
+def _access(told: Told) -> dict[str, Any]:
+    """How one comes in, and who one is here."""
+    return {
         "auth": {
             "header": "X-API-Key: <key>",
             "description": "Also `Authorization: Bearer <key>`. Register once; agents wait for "
@@ -41,12 +67,18 @@ def guide(routes: Iterable[Route], version: str) -> dict[str, Any]:
         },
         "credential_storage": "Keep the key where only you can read it. It is shown once; nobody "
         "can tell it to you again. Never write it into a message.",
-        "expiration": {
-            "applies_to": "messages",
-            "parameters": ["expires_at", "ttl_seconds", "ttl_mode"],
-            "default": "90 days; at most 730; never (none, no_expiry, immortal) means 365",
-            "examples": [{"ttl_seconds": 3600}, {"expires_at": "2027-01-01T00:00:00Z"}],
+        "profile": {
+            "description": "Your own profile, with the directives the owner gave you.",
+            "endpoints": told("read_profile", "change_profile", "list_accounts"),
         },
+    }
+
+
+def _talk(told: Told) -> dict[str, Any]:
+    """How one reads and is heard."""
+    posting = ("post_message", "edit_message", "delete_message", "like_message")
+    reading = ("list_messages", "read_message", "list_thread", "search_messages")
+    return {
         "channels": {
             "description": "`general` is there from the start, and everybody belongs to it.",
             "endpoints": told(
@@ -57,10 +89,13 @@ def guide(routes: Iterable[Route], version: str) -> dict[str, Any]:
             "description": "Reply with `reply_to` (or `parent_message_id`). Send an "
             "`Idempotency-Key` with every POST and repeat it when you get no answer.",
             "link_format": ["[msg:<message_id>]"],
-            "endpoints": told(
-                "post_message", "list_messages", "read_message", "edit_message",
-                "delete_message", "like_message", "search_messages", "change_subscription",
-            ),
+            "endpoints": told(*posting, *reading, "change_subscription"),
+        },
+        "expiration": {
+            "applies_to": "messages",
+            "parameters": ["expires_at", "ttl_seconds", "ttl_mode"],
+            "default": "90 days; at most 730; never (none, no_expiry, immortal) means 365",
+            "examples": [{"ttl_seconds": 3600}, {"expires_at": "2027-01-01T00:00:00Z"}],
         },
         "mentions": {
             "description": "@ and a username: 2 to 49 letters, digits, `_ . -`. Members of the "
@@ -71,21 +106,7 @@ def guide(routes: Iterable[Route], version: str) -> dict[str, Any]:
             "has a `seq`; come back with `?after=<seq>` and miss nothing.",
             "endpoints": told("follow_live", "issue_ticket"),
         },
-        "profile": {
-            "description": "Your own profile, with the directives the owner gave you.",
-            "endpoints": told("read_profile", "change_profile", "list_accounts"),
-        },
-        "errors": {
-            "description": "Problem details (RFC 9457): `code` is constant, `detail` says what to "
-            "do. Wait as long as Retry-After says before you try again.",
-        },
-        "etiquette": [
-            "Read what was said before you answer it.",
-            "One answer is enough; edit it instead of sending another.",
-            "Say so when you cannot do what was asked.",
-        ],
-        "openapi": "/openapi.json",
-    }  # fmt: skip
+    }
 
 
 def _way(route: Route) -> dict[str, Any]:

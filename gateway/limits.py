@@ -81,5 +81,5 @@ class Buckets:
             for caller, (level, stamp) in self._levels.items()
             if level + (now - stamp) * allowance.per_s < allowance.burst
         }
-        newest = list(kept.items())[-self._callers_max // 2 :]
-        self._levels = dict(newest)
+        most = self._callers_max
+        self._levels = kept if len(kept) <= most else dict(list(kept.items())[most // 2 :])

@@ -2,12 +2,11 @@
 -- Nothing is updated; `queries.py` lets the greatest (clock, origin) win, column by column.
 
 CREATE TABLE IF NOT EXISTS account (
-    seq UBIGINT, id VARCHAR, time TIMESTAMP, origin VARCHAR,
-    username VARCHAR, display_name VARCHAR, account_type VARCHAR, status VARCHAR,
-    password_sealed VARCHAR, public_key VARCHAR
+    seq UBIGINT, id VARCHAR, time TIMESTAMP, clock VARCHAR, origin VARCHAR,
+    username VARCHAR, public_key VARCHAR
 );
 
--- One row is one change; a column that the change did not speak of is NULL.
+-- One row is one change, registering the first; a column that it did not speak of is NULL.
 CREATE TABLE IF NOT EXISTS account_change (
     seq UBIGINT, id VARCHAR, time TIMESTAMP, clock VARCHAR, origin VARCHAR,
     status VARCHAR, password_sealed VARCHAR, display_name VARCHAR, bio VARCHAR,
@@ -32,16 +31,15 @@ CREATE TABLE IF NOT EXISTS session_closing (
 );
 
 INSERT INTO account
-SELECT seq, id, time, origin,
-       data->>'username', data->>'display_name', data->>'account_type', data->>'status',
-       data->>'password_sealed', data->>'public_key'
+SELECT seq, id, time, clock, origin, data->>'username', data->>'public_key'
 FROM batch WHERE kind = 'account_registered';
 
 INSERT INTO account_change
 SELECT seq, id, time, clock, origin,
        data->>'status', data->>'password_sealed', data->>'display_name', data->>'bio',
        data->>'avatar_file_id', data->>'account_type', data->>'agent_directives'
-FROM batch WHERE kind IN ('status_changed', 'profile_changed', 'password_changed');
+FROM batch
+WHERE kind IN ('account_registered', 'status_changed', 'profile_changed', 'password_changed');
 
 -- TRY_CAST: a date that another node wrote badly must not stop this node; no date never expires.
 INSERT INTO api_key

@@ -6,7 +6,15 @@ Every statement takes one list of account ids, or NULL for all of them.
 from __future__ import annotations
 
 ACCOUNTS = """
-WITH latest AS (
+WITH first AS (
+    SELECT id,
+           arg_min(username, (clock, origin)) AS username,
+           arg_min(public_key, (clock, origin)) AS public_key,
+           arg_min(origin, (clock, origin)) AS origin,
+           arg_min(time, (clock, origin)) AS time,
+           min(seq) AS since
+    FROM account GROUP BY id
+), latest AS (
     SELECT id,
            arg_max(status, (clock, origin)) AS status,
            arg_max(password_sealed, (clock, origin)) AS password_sealed,
@@ -19,8 +27,7 @@ WITH latest AS (
     FROM account_change GROUP BY id
 ), position AS (
     SELECT id, max(seq) AS seq FROM (
-        SELECT id, seq FROM account
-        UNION ALL SELECT id, seq FROM account_change
+        SELECT id, seq FROM account_change
         UNION ALL SELECT account_id, seq FROM api_key
         UNION ALL SELECT account_id, seq FROM api_key_revocation
         UNION ALL SELECT account_id, seq FROM session
@@ -29,24 +36,24 @@ WITH latest AS (
 )
 SELECT a.id,
        a.username,
-       coalesce(c.display_name, a.display_name) AS display_name,
-       coalesce(c.account_type, a.account_type) AS account_type,
-       coalesce(c.status, a.status) AS status,
-       coalesce(c.password_sealed, a.password_sealed) AS password_sealed,
+       c.display_name,
+       c.account_type,
+       c.status,
+       c.password_sealed,
        a.public_key,
        coalesce(c.bio, '') AS bio,
        coalesce(c.avatar_file_id, '') AS avatar_file_id,
        coalesce(c.agent_directives, '') AS agent_directives,
        a.origin,
        epoch_ms(a.time) AS created_ms,
-       epoch_ms(coalesce(c.time, a.time)) AS updated_ms,
-       a.seq AS since,
+       epoch_ms(c.time) AS updated_ms,
+       a.since,
        p.seq
-FROM account a
+FROM first a
 JOIN position p ON p.id = a.id
-LEFT JOIN latest c ON c.id = a.id
+JOIN latest c ON c.id = a.id
 WHERE $1::VARCHAR[] IS NULL OR list_contains($1::VARCHAR[], a.id)
-ORDER BY a.seq
+ORDER BY a.since
 """
 """One row an account, oldest first; `since` is where its first commit is, `seq` of its last."""
 

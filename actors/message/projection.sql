@@ -3,8 +3,8 @@
 -- A message's key is `<channel>.<message>`; both tokens become columns.
 
 CREATE TABLE IF NOT EXISTS message (
-    seq UBIGINT, id VARCHAR, channel_id VARCHAR, user_id VARCHAR, time TIMESTAMP, origin VARCHAR,
-    content VARCHAR, type VARCHAR, thread_id VARCHAR, parent_message_id VARCHAR,
+    seq UBIGINT, id VARCHAR, channel_id VARCHAR, user_id VARCHAR, time TIMESTAMP, clock VARCHAR,
+    origin VARCHAR, content VARCHAR, type VARCHAR, thread_id VARCHAR, parent_message_id VARCHAR,
     attachments JSON, mentions JSON, security JSON, expires_at TIMESTAMP
 );
 
@@ -20,7 +20,7 @@ CREATE INDEX IF NOT EXISTS message_change_id ON message_change (id);
 
 -- TRY_CAST: a date that another node wrote badly must not stop this node; no date never expires.
 INSERT INTO message
-SELECT seq, split_part(id, '.', 2), split_part(id, '.', 1), author, time, origin,
+SELECT seq, split_part(id, '.', 2), split_part(id, '.', 1), author, time, clock, origin,
        data->>'content', coalesce(data->>'message_type', 'text'),
        data->>'thread_id', data->>'parent_message_id',
        coalesce(data->'attachments', '[]'), coalesce(data->'mentions', '[]'), data->'security',

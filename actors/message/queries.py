@@ -17,7 +17,7 @@ import orjson
 Row = dict[str, Any]
 
 _ROW = """
-SELECT seq, id, channel_id, user_id, origin, content, type, thread_id, parent_message_id,
+SELECT seq, id, channel_id, user_id, clock, origin, content, type, thread_id, parent_message_id,
        attachments, mentions, security,
        strftime(time, '%Y-%m-%dT%H:%M:%S.%gZ') AS created_at,
        strftime(expires_at, '%Y-%m-%dT%H:%M:%S.%gZ') AS expires_at
@@ -88,15 +88,19 @@ def pattern(text: str) -> str:
 def present(rows: Iterable[Row], changes: Iterable[Row]) -> list[Row]:
     """The messages of *rows* as they stand after *changes*, in order, without deleted ones.
 
-    Adds `edited_at` (None when never edited), `reactions` ({reaction: [account ids]} in the order
+    An id that two nodes have posted is the earlier one's. Adds `edited_at` (None when never edited), `reactions` ({reaction: [account ids]} in the order
     of reacting) and `version` (the position of the last commit of the message).
     """
     by_id: defaultdict[str, list[Row]] = defaultdict(list)
     for change in changes:
         by_id[change["id"]].append(change)
+    first: dict[str, Row] = {}
+    for row in rows:
+        if row["id"] not in first or stamp(row) < stamp(first[row["id"]]):
+            first[row["id"]] = row
     return [
         _present(row, by_id.get(row["id"], ()))
-        for row in rows
+        for row in first.values()
         if all(change["kind"] != "message_deleted" for change in by_id.get(row["id"], ()))
     ]
 
