@@ -13,6 +13,7 @@ from contextlib import aclosing, suppress
 import orjson
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NatsTimeout
 
@@ -66,6 +67,7 @@ async def _pulled(client: Client, durable: str) -> AsyncGenerator[Delivery]:
     subscription = await client.subscribe(inbox)
     pull = orjson.dumps({"batch": PULL_MAX, "expires": PULL_EXPIRES_S * 1_000_000_000})
     subject = f"$JS.API.CONSUMER.MSG.NEXT.{subjects.STREAM}.{durable}"
+    message: Msg | None = None
     try:
         while True:
             await client.publish(subject, pull, reply=inbox)
@@ -80,7 +82,18 @@ async def _pulled(client: Client, durable: str) -> AsyncGenerator[Delivery]:
                 yield Delivery(message)
     finally:
         with suppress(NatsError):  # The connection ends the subscription as well.
-            await subscription.unsubscribe()
+            await _given_back(subscription, message)
+
+
+async def _given_back(subscription: Subscription, last: Msg | None) -> None:
+    """What was handed out and not worked on is free for the next who asks, not after `ack_wait`."""
+    handed = [last] if last is not None else []
+    while subscription.pending_msgs:
+        handed.append(await subscription.next_msg())
+    await subscription.unsubscribe()
+    for message in handed:
+        if message.reply and not message.is_acked:
+            await message.nak()
 
 
 def _expired(durable: str, headers: Mapping[str, str]) -> None:
