@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import typer
 
-from gateway.cli import channel, config, key, log, node, user
+from gateway.cli import bench, channel, config, key, log, node, user
 from gateway.cli.call import share
 from gateway.cli.exits import MEANINGS, Exit, Failure
 from gateway.cli.terminal import Terminal
@@ -20,7 +21,7 @@ from gateway.cli.terminal import Terminal
 RUNNING = "The node"
 TALKING = "Talking"
 WATCHING = "The log"
-ALONE = frozenset({"up", "run", "doctor", "config"})
+ALONE = frozenset({"up", "run", "doctor", "config", "bench"})
 """Commands that speak to no node."""
 
 EPILOG = "Exit codes: " + "; ".join(f"{int(code)} {text}" for code, text in MEANINGS.items()) + "."
@@ -37,7 +38,7 @@ def tree() -> Any:
         rich_markup_mode="rich",
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    for command in (node.up, node.run, node.status, node.doctor, node.version):
+    for command in (node.up, node.run, node.status, node.doctor, bench.bench, node.version):
         app.command(rich_help_panel=RUNNING)(command)
     app.add_typer(
         config.app,
@@ -63,12 +64,13 @@ def tree() -> Any:
     return group
 
 
-def main() -> None:
-    """Run the command that was typed, and exit."""
+def main(words: Sequence[str] | None = None) -> None:
+    """Run the command that *words* say (left out: those that were typed), and exit."""
+    typed = sys.argv[1:] if words is None else list(words)
     try:
-        tree()(prog_name="canopy")
+        tree()(args=typed, prog_name="canopy")
     except Failure as failure:
-        Terminal("--json" in sys.argv[1:]).fail(failure)
+        Terminal("--json" in typed).fail(failure)
         sys.exit(failure.exit_code)
     except KeyboardInterrupt:
         sys.exit(Exit.INTERRUPTED)

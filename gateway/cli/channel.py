@@ -135,7 +135,7 @@ def archive(
     name: Channel,
     undo: Annotated[bool, typer.Option("--undo", help="Bring it back.")] = False,
 ) -> None:
-    """Archive a channel: it can be read and no longer written (admin)."""
+    """Archive a channel: nothing in it is lost, nobody new comes in (admin)."""
     call = Call.of(context)
 
     async def talk(client: Client) -> Json:

@@ -1,0 +1,91 @@
+"""`canopy bench`: what this machine does with it, in numbers and against bars.
+
+Every measure starts nodes of its own in a directory of its own; a running node is not touched.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import ExitStack
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Group
+from rich.text import Text
+
+from gateway.cli.call import Call
+from gateway.cli.exits import Exit
+from gateway.cli.terminal import line, table
+
+if TYPE_CHECKING:
+    from gateway.bench.report import Report
+
+
+class Measure(StrEnum):
+    """What can be measured."""
+
+    POSTS = "posts"
+    LIVE = "live"
+    SOCKETS = "sockets"
+    PAGE = "page"
+    START = "start"
+    REBUILD = "rebuild"
+    CHAOS = "chaos"
+    PARTINGS = "partings"
+
+
+HARD = (Measure.CHAOS, Measure.PARTINGS)
+USUAL = tuple(measure for measure in Measure if measure not in HARD)
+
+
+def bench(
+    context: typer.Context,
+    measures: Annotated[
+        list[Measure] | None,
+        typer.Argument(help="Which; all but chaos and partings when left out.", show_default=False),
+    ] = None,
+    hard: Annotated[
+        bool, typer.Option("--chaos", help="Kill parts at random under load, and cut off clients.")
+    ] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A minute instead of half an hour; bars do not count.")
+    ] = False,
+    keep: Annotated[
+        Path | None,
+        typer.Option(help="Where to work, and to keep the long log for next time.",
+                     file_okay=False, show_default=False),
+    ] = None,
+) -> None:  # fmt: skip
+    """Measure posts, live pages, sockets, long logs, starts; exit 1 when a bar is missed.
+
+    With --json, one report a line.
+    """
+    from gateway.cli.measuring import FULL, QUICK, measure  # noqa: PLC0415  # all of a node
+
+    terminal = Call.of(context).terminal
+    wanted = tuple(measures or (HARD if hard else USUAL))
+    extent = QUICK if quick else FULL
+    missed = False
+    with ExitStack() as stack:
+        folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="canopy-")))
+        for name in wanted:
+            with terminal.err.status(f"{name} …"):
+                report = measure(name, folder, extent)
+            missed = missed or not report.held
+            if terminal.json:
+                line(report.json())
+            else:
+                terminal.out.print(_shown(report))
+    if missed and not quick:
+        raise typer.Exit(Exit.NO)
+
+
+def _shown(report: Report) -> Group:
+    rows = [
+        (name, value, Text(bar, "faint"), Text(held, "good" if held == "✓" else "bad"))
+        for name, value, bar, held in report.rows()
+    ]
+    title = Text.assemble((report.name, "heading"), (f"  {report.conditions}", "faint"))
+    return Group(title, table(("figure", "value>", "bar>", ""), rows), "")

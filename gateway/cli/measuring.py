@@ -1,0 +1,67 @@
+"""What `canopy bench` does: each measure with the extent that was asked for.
+
+Apart from `bench.py` because it brings in everything that a node is made of.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.bench.chaos import Unfound, chaos
+from gateway.bench.live import live
+from gateway.bench.node import NoStart
+from gateway.bench.page import page
+from gateway.bench.partings import partings
+from gateway.bench.posts import posts
+from gateway.bench.rebuild import rebuild
+from gateway.bench.report import Report
+from gateway.bench.sockets import sockets
+from gateway.bench.start import start
+from gateway.cli.exits import Exit, Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How much is measured."""
+
+    events: int
+    rounds: int
+    seconds: float
+    sockets: int
+    kills: int
+    partings: int
+
+
+FULL = Extent(1_000_000, 3, 5.0, 2_000, 200, 10_000)
+QUICK = Extent(20_000, 1, 1.0, 200, 5, 200)
+
+Measure = Callable[[Path, Extent], Awaitable[Report]]
+"""Given the directory to work in: one below it of its own, or `log`, which holds the long log."""
+
+MEASURES: Mapping[str, Measure] = {
+    "posts": lambda folder, extent: posts(folder / "posts", extent.rounds, extent.seconds),
+    "live": lambda folder, extent: live(folder / "live", extent.rounds, extent.seconds),
+    "sockets": lambda folder, extent: sockets(folder / "sockets", extent.sockets),
+    "page": lambda folder, extent: page(folder / "log", extent.events),
+    "start": lambda folder, extent: start(folder / "log", extent.events, extent.rounds),
+    "rebuild": lambda folder, extent: rebuild(folder / "log", extent.events, extent.rounds),
+    "chaos": lambda folder, extent: chaos(folder / "chaos", extent.kills),
+    "partings": lambda folder, extent: partings(folder / "partings", extent.partings),
+}
+
+
+def measure(name: str, folder: Path, extent: Extent) -> Report:
+    """What came of the measure *name*. Raises `Failure` when a node does not start or recover."""
+    for directory in (folder / name, folder / "log"):
+        directory.mkdir(parents=True, exist_ok=True)
+    try:
+        return asyncio.run(_awaited(MEASURES[name](folder, extent)))
+    except (NoStart, Unfound) as error:
+        raise Failure(Exit.UNAVAILABLE, f"{name}: {error}", "canopy doctor") from error
+
+
+async def _awaited(report: Awaitable[Report]) -> Report:
+    return await report
