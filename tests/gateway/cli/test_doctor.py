@@ -1,0 +1,132 @@
+"""What the doctor finds: each kind of trouble, made for real where that is possible."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from pathlib import Path
+
+import pytest
+
+from gateway.cli.exits import Exit
+from gateway.doctor import Finding, examine, size
+from gateway.surroundings import existing, hazards, volume
+from schemas.configuration import load
+from tests.gateway.cli.conftest import Node, Type
+
+
+def found(check: str, **flags: object) -> list[Finding]:
+    """The findings of one check about the node that *flags* configure."""
+    configuration = load(flags, environ={"HOME": "/"})
+    return [one for one in asyncio.run(examine(configuration)) if one.check == check]
+
+
+def test_a_good_place_has_no_hazards(tmp_path: Path) -> None:
+    assert hazards(tmp_path / "not" / "made" / "yet") == []
+
+
+@pytest.mark.parametrize(
+    ("made", "below", "told"),
+    [
+        (".git/", "data", "git work tree"),
+        ("Dropbox/", "Dropbox/data", "Dropbox"),
+        ("OneDrive - Acme/", "OneDrive - Acme/a/b", "OneDrive"),
+        ("Nextcloud/", "Nextcloud/x", "Nextcloud"),
+        (".sync_abc.db", "data", "Nextcloud"),
+        (".stfolder/", "data", "Syncthing"),
+        (".dropbox", "data", "Dropbox"),
+        ("com~apple~CloudDocs/", "com~apple~CloudDocs/data", "iCloud Drive"),
+    ],
+)
+def test_places_that_others_write_to_are_known(
+    made: str, below: str, told: str, tmp_path: Path
+) -> None:
+    path = tmp_path / made
+    path.mkdir() if made.endswith("/") else path.touch()
+
+    (hazard,) = hazards(tmp_path / below)
+
+    assert told in hazard.what
+    assert "--data" in hazard.remedy
+
+
+def test_a_volume_is_found_for_what_is_not_there_yet(tmp_path: Path) -> None:
+    assert volume(tmp_path / "not" / "yet").kind != ""
+    assert existing(tmp_path / "not" / "yet") == tmp_path.resolve()
+
+
+def test_a_data_directory_open_to_others_is_a_warning(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+
+    (finding,) = found("data directory", data_directory=tmp_path, port=0)
+
+    assert finding.state == "warn"
+    assert finding.remedy == f"chmod 700 {tmp_path}"
+
+
+def test_a_data_directory_of_ours_alone_is_fine(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+
+    (finding,) = found("data directory", data_directory=tmp_path, port=0)
+
+    assert finding.state == "ok"
+
+
+def test_a_full_disk_is_a_failure(tmp_path: Path) -> None:
+    (finding,) = found("disk", data_directory=tmp_path, port=0, disk_reserve_bytes=2**60)
+
+    assert finding.state == "fail"
+    assert "Make room" in finding.remedy
+
+
+def test_a_misspelt_variable_is_a_warning(tmp_path: Path) -> None:
+    environ = {"HOME": "/", "CANOPY_PROT": "1", "CANOPY_DATA": str(tmp_path), "CANOPY_PORT": "0"}
+
+    findings = asyncio.run(examine(load(environ=environ)))
+
+    (warning,) = [one for one in findings if "CANOPY_PROT" in one.what]
+    assert warning.state == "warn"
+
+
+def test_a_missing_broker_is_a_failure(tmp_path: Path) -> None:
+    (finding,) = found(
+        "nats-server", data_directory=tmp_path, port=0, nats_server="/nowhere/nats-server"
+    )
+
+    assert finding.state == "fail"
+    assert "/nowhere/nats-server" in finding.remedy
+
+
+def test_a_taken_port_is_a_failure_that_names_who_has_it(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        (finding,) = found("port", data_directory=tmp_path, port=taken.getsockname()[1])
+
+    assert finding.state == "fail"
+    assert "pid" in finding.what
+
+
+def test_a_running_node_is_examined_through_its_own_broker(node: Node, type_in: Type) -> None:
+    port = node.url.rpartition(":")[2]
+
+    said = type_in("doctor", "--data", str(node.directory), "--port", port, "--json")
+
+    findings = {one["check"]: one for one in said.json["findings"]}
+    assert said.code == Exit.OK
+    assert "syncs before it acknowledges" in findings["broker"]["what"]
+    assert "ours" in findings["port"]["what"]
+    assert findings["fsync"]["state"] in ("ok", "warn")
+
+
+def test_a_failure_ends_with_one_and_says_what_to_do(tmp_path: Path, type_in: Type) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        said = type_in("doctor", "--data", str(tmp_path), "--port", port)
+
+    assert said.code == Exit.NO
+    assert "✗" in said.out
+    assert "canopy up --port" in said.out
+
+
+@pytest.mark.parametrize(("count", "shown"), [(300 << 20, "300 MiB"), (5 << 30, "5.0 GiB")])
+def test_sizes_are_told_for_people(count: int, shown: str) -> None:
+    assert size(count) == shown
