@@ -48,6 +48,7 @@ class Hall:
         self._order = order
         self._headers = {"Host": f"{order.host}:{order.port}", **order.headers}
         self._loop = asyncio.get_running_loop()
+        self._askers: list[Asker] = []
         self._idle: deque[Asker] = deque()
         self._due: deque[float] = deque()
         self._ears: list[Ear] = []
@@ -81,6 +82,7 @@ class Hall:
                 lambda: Asker(self._answered), order.host, order.port
             )
             self._idle.append(asker)
+            self._askers.append(asker)
         start_s = perf_counter()
         self._from_s = start_s + order.warm_s
         for nth in range(int(order.rate * (order.warm_s + order.seconds))):
@@ -98,7 +100,7 @@ class Hall:
         }
 
     def _post(self, due_s: float) -> None:
-        body = {"channel_id": self._order.channel, "content": f"@{due_s:.9f}@ says the clock."}
+        body = {"channel_id": self._order.channel, "content": f"@{due_s!r}@ says the clock."}
         path = "/api/v1/channels/messages"
         if self._idle:
             request = request_bytes("POST", path, self._headers, orjson.dumps(body))
@@ -130,6 +132,8 @@ class Hall:
 
     async def close(self) -> None:
         """All sockets are closed."""
+        for asker in self._askers:
+            asker.close()
         for ear in self._ears:
             ear.abort()
         await asyncio.gather(*(ear.closed for ear in self._ears))

@@ -47,6 +47,7 @@ class Load:
         headers = {"Host": f"{order.host}:{order.port}", **order.headers}
         self._request = request_bytes("POST", order.path, headers, orjson.dumps(order.body))
         self._loop = asyncio.get_running_loop()
+        self._askers: list[Asker] = []
         self._idle: deque[Asker] = deque()
         self._due: deque[float] = deque()
         self._took_s: list[float] = []
@@ -62,6 +63,7 @@ class Load:
                 lambda: Asker(self._answered), order.host, order.port
             )
             self._idle.append(asker)
+            self._askers.append(asker)
         start_s = perf_counter()
         self._from_s = start_s + order.warm_s
         self._until_s = self._from_s + order.seconds
@@ -71,6 +73,8 @@ class Load:
             while self._idle:
                 self._post(self._idle.popleft(), perf_counter())
         await asyncio.sleep(self._until_s - perf_counter() + 0.05)
+        for asker in self._askers:
+            asker.close()
         return self._result()
 
     async def _steadily(self, start_s: float) -> None:
@@ -93,9 +97,11 @@ class Load:
         if self._from_s <= now_s <= self._until_s:
             self._took_s.append(now_s - asker.sent_s)
             self._statuses[status] += 1
+        if now_s > self._until_s:
+            return  # What was due and is not posted yet has waited long enough to be seen.
         if self._due:
             self._post(asker, self._due.popleft())
-        elif self._order.rate or now_s > self._until_s:
+        elif self._order.rate:
             self._idle.append(asker)
         else:
             self._post(asker, now_s)

@@ -1,0 +1,1 @@
+"""Real processes, killed at random; the long forms are `canopy bench --chaos`."""

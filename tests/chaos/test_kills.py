@@ -1,0 +1,33 @@
+"""Whatever dies, at any moment: what was acknowledged is there, once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gateway.bench.chaos import Journal, chaos
+from gateway.bench.partings import partings
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+async def test_no_acknowledged_post_is_lost_or_doubled_by_kill_9(tmp_path: Path) -> None:
+    """With this seed it kills the actors, the keeper of the broker, broker, gateway, broker."""
+    report = await chaos(tmp_path, rounds=5, seed=9)
+
+    assert report.held, report.rows()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+async def test_clients_that_vanish_miss_nothing_and_hear_nothing_twice(tmp_path: Path) -> None:
+    report = await partings(tmp_path, count=1000)
+
+    assert report.held, report.rows()
+
+
+def test_the_journal_sees_what_is_lost_doubled_or_moved() -> None:
+    journal = Journal(acked={"a": 1, "b": 2, "c": 3}, heard={1: "a", 2: "a", 4: "c"})
+
+    assert (journal.lost(journal.acked), journal.doubled()) == (["b", "c"], ["a"])
