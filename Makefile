@@ -12,7 +12,7 @@ PYTEST := -n auto --cov --cov-report=term --cov-report=xml
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test lock clean
+.PHONY: help setup up test docs lock clean
 
 help:  ## Show what there is to do
 	@sed -n 's/^\([a-z]*\):.*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -28,6 +28,9 @@ test: $(DEV)  ## Check format, lint, types, architecture and behaviour
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m pytest $(PYTEST) $(ARGS)
+
+docs: $(RUN)  ## Write the reference anew from the program itself
+	@$(BIN)/python -m gateway.reference docs/reference
 
 lock: $(DEV)  ## Write the locks anew from pyproject.toml; UPGRADE=1 takes the latest releases
 	@$(LOCK) $(if $(UPGRADE),--upgrade) --group build -o requirements.txt

