@@ -90,29 +90,32 @@ def status(context: typer.Context) -> None:
     call = Call.of(context)
 
     async def talk(client: Client) -> dict[str, Any]:
-        known = await client.probe("/readyz") | {
-            "version": (await client.get("/version"))["version"]
+        answer = await client.probe("/readyz")
+        known = {
+            "ready": answer.get("ready", False),
+            "reason": "" if "ready" in answer else answer.get("detail", ""),
+            "version": (await client.get("/version"))["version"],
         }
         try:
             return known | await client.get("/api/v1/node/status")
         except Failure as failure:
-            if failure.exit_code is not Exit.REFUSED:
+            if failure.exit_code is Exit.UNREACHABLE:
                 raise
             return known
 
     told = call.ask(talk)
     call.terminal.answer(told | {"url": call.url}, _status(call.url, told))
-    if not told.get("ready"):
+    if not told["ready"]:
         raise typer.Exit(Exit.NO)
 
 
 def _status(url: str, told: dict[str, Any]) -> Any:
-    ready = Text("ready", "good") if told.get("ready") else Text("not ready", "bad")
+    ready = Text("ready", "good") if told["ready"] else Text("not ready", "bad")
     rows: list[tuple[str, str | Text]] = [
         ("node", Text.assemble(url, "  ", ready, (f"  {told['version']}", "faint")))
     ]
-    if told.get("stopped"):
-        rows.append(("stopped", Text(told["stopped"], "bad")))
+    if told["reason"]:
+        rows.append(("why not", Text(told["reason"], "bad")))
     if "node" not in told:
         rows.append(("more", Text("with the owner's key in CANOPY_API_KEY", "faint")))
         return facts(rows)

@@ -190,3 +190,12 @@ def test_the_parts_of_a_node_run_alone(
 
     assert posted["message"]["content"] == "Hi."
     assert codes == [Exit.OK, Exit.OK, Exit.OK]
+
+
+def test_a_measure_answers_with_its_figures(type_in: Type, tmp_path: Path) -> None:
+    said = type_in("bench", "sockets", "--quick", "--keep", str(tmp_path), "--json")
+
+    report = said.json
+    assert said.code == Exit.OK
+    assert report["name"] == "sockets"
+    assert [figure["unit"] for figure in report["figures"]] == ["KiB", "MiB", "MiB"]
