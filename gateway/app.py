@@ -139,7 +139,7 @@ class _Entrance:
         self._route = route
         self._name = f"{route.method} {route.path}"
         self._fingerprint = gateway.identity.derive("fingerprint")
-        self._timeout_s = None if route.endless else gateway.settings.request_timeout_s
+        self._meters: dict[tuple[str, int], Any] = {}
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """The response to *request*. Raises what `_outer` tells."""
@@ -149,8 +149,7 @@ class _Entrance:
         try:
             with gateway.telemetry.span(self._name, given) as span:
                 call.traceparent = span.traceparent
-                async with asyncio.timeout(self._timeout_s):
-                    response = await self._answered(call)
+                response = await self._answered(call)
             status = response.status
         except Refused as refused:
             status = tell(refused, "", "").status
@@ -162,7 +161,11 @@ class _Entrance:
         return response
 
     def _meter(self, method: str, status: int) -> Any:
-        return self._gateway.telemetry.requests.labels(self._route.path, method, status)
+        meter = self._meters.get((method, status))
+        if meter is None:
+            requests = self._gateway.telemetry.requests
+            meter = self._meters[method, status] = requests.labels(self._route.path, method, status)
+        return meter
 
     async def _answered(self, call: Call) -> web.StreamResponse:
         route, gateway = self._route, self._gateway
@@ -195,7 +198,7 @@ class _Entrance:
     async def _take_in(self, call: Call) -> None:
         """The body of a write, and the command it will be."""
         headers = call.request.headers
-        raw = await call.request.read()
+        raw = await self._body(call.request)
         call.id, call.idempotent = arrival.command_id(headers, call.principal.id)
         call.expected = arrival.expected_position(headers) if self._route.conditional else None
         call.fingerprint = arrival.fingerprint(self._fingerprint, call.request, raw)
@@ -203,6 +206,14 @@ class _Entrance:
             if raw and not _is_json(headers.get("Content-Type", "")):
                 raise refuse("unsupported_media_type")
             call.body = _parsed(self._route.body, raw or b"{}")
+
+    async def _body(self, request: web.Request) -> bytes:
+        """All of the body. Whatever else a request waits for has a bound of its own; a body that
+        has arrived with its headers, as nearly all do, needs no timer."""
+        if request.content.is_eof():
+            return await request.read()
+        async with asyncio.timeout(self._gateway.settings.request_timeout_s):
+            return await request.read()
 
     async def _catch_up(self, call: Call) -> None:
         """The query of a read, once the tables know what the caller knows."""
