@@ -39,7 +39,7 @@ async def act(bus: Bus) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(bus.gone())
         for name, room in rooms.items():
-            group.create_task(supervise(name, room, bus.telemetry))
+            group.create_task(supervise(name, room, bus.settings, bus.telemetry))
 
 
 async def _react(bus: Bus, reactor: Reactor) -> None:

@@ -15,17 +15,17 @@ import structlog
 
 from bus.telemetry import Telemetry
 from bus.wire import BrokerLost
-
-RESTARTS_MAX = 5
-WITHIN_S = 60.0
-BACK_OFF_S = (0.05, 0.2, 0.8, 2.0, 5.0)
+from schemas.settings import Settings
 
 log = structlog.get_logger()
 
 
-async def supervise(name: str, room: Callable[[], Awaitable[None]], telemetry: Telemetry) -> None:
-    """Run *room* until it returns. Raises its failure once it has failed too often."""
-    failures: deque[float] = deque(maxlen=RESTARTS_MAX)
+async def supervise(
+    name: str, room: Callable[[], Awaitable[None]], settings: Settings, telemetry: Telemetry
+) -> None:
+    """Run *room* until it returns. Raises its failure when `restarts_max` restarts within
+    `restarts_window_s` have not helped; the wait before each of them is twice the one before."""
+    failures: deque[float] = deque()
     while True:
         try:
             return await room()
@@ -33,11 +33,13 @@ async def supervise(name: str, room: Callable[[], Awaitable[None]], telemetry: T
             if _is_of_the_broker(failure):
                 raise  # No room can mend this: the root attaches to the bus anew.
             failures.append(monotonic())
+            while failures[-1] - failures[0] > settings.restarts_window_s:
+                failures.popleft()
             log.exception("room_failed", room=name, failures=len(failures))
-            if len(failures) == RESTARTS_MAX and failures[-1] - failures[0] < WITHIN_S:
+            if len(failures) > settings.restarts_max:
                 raise
             telemetry.restarts.labels(name).inc()
-            await asyncio.sleep(BACK_OFF_S[len(failures) - 1])
+            await asyncio.sleep(settings.restart_backoff_s * 2 ** (len(failures) - 1))
 
 
 def _is_of_the_broker(failure: Exception) -> bool:

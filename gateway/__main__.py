@@ -71,8 +71,8 @@ async def serve(
         gateway = _gateway(bus, door, reads, feed)
         async with asyncio.TaskGroup() as group:
             group.create_task(bus.gone())
-            group.create_task(supervise("reads", reads.run, bus.telemetry))
-            group.create_task(supervise("live", gateway.live.run, bus.telemetry))
+            group.create_task(supervise("reads", reads.run, bus.settings, bus.telemetry))
+            group.create_task(supervise("live", gateway.live.run, bus.settings, bus.telemetry))
             await _answer(gateway, listener, opened)
     finally:
         reads.close()
