@@ -13,7 +13,7 @@ from gateway.cli import secrets
 from gateway.cli.call import Call
 from gateway.cli.client import Client
 from gateway.cli.sentences import scopes
-from gateway.cli.terminal import facts, plain, table
+from gateway.cli.terminal import plain, table, whole
 from schemas.account import DEFAULT_SCOPES, Scope
 
 app = typer.Typer(no_args_is_help=True)
@@ -40,16 +40,17 @@ class Made:
 
 def shown_key(made: Made) -> Group:
     """A key, as it is shown this once, and how to use it."""
-    rows: list[tuple[str, str | Text]] = []
-    if made.password:
-        rows.append(("password", Text(made.password, "secret")))
-    rows.append(("API key", Text(made.api_key, "secret")))
+    given = (("password  ", made.password), ("API key   ", made.api_key))
     return Group(
         Text.assemble(("✓ ", "good"), made.about, (" Keep this, it is shown only once:", "faint")),
         "",
-        facts(rows),
+        *(
+            whole(Text.assemble((name, "faint"), (secret, "secret")))
+            for name, secret in given
+            if secret
+        ),
         "",
-        Text(f"export CANOPY_API_KEY={made.api_key}", "command"),
+        whole(Text(f"export CANOPY_API_KEY={made.api_key}", "command")),
     )
 
 

@@ -62,7 +62,7 @@ class Terminal:
         if self.json:
             line(data)
         elif shown is not None and self.out.is_terminal:
-            self.out.print(shown)
+            self.out.print(shown, crop=False)
         elif shown is not None:
             with self.out.capture() as captured:
                 self.out.print(shown)
@@ -147,6 +147,13 @@ def facts(rows: Sequence[tuple[str, str | Text]]) -> Table:
     for name, value in rows:
         shown.add_row(name, value)
     return shown
+
+
+def whole(text: Text) -> Text:
+    """*text* as one line to be copied, however narrow the terminal: a break would be copied too."""
+    kept = text.copy()
+    kept.no_wrap, kept.overflow = True, "ignore"
+    return kept
 
 
 def plain(text: str, keep_lines: bool = False) -> str:

@@ -12,7 +12,7 @@ from gateway.cli.call import Call
 from gateway.cli.client import Client
 from gateway.cli.key import ALL_SCOPES, Made, shown_key
 from gateway.cli.lookup import complete_account
-from gateway.cli.terminal import person, plain, table
+from gateway.cli.terminal import person, plain, table, whole
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -159,4 +159,4 @@ def code(
         (f"\nGood for one account until {made['expires_at'][:10]}:", "faint"),
         ("\n  canopy user add NAME --code …", "command"),
     )
-    call.terminal.answer(made, text)
+    call.terminal.answer(made, whole(text))

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from rich.text import Text
 
+from gateway.cli.key import Made, shown_key
 from gateway.cli.lines import Lines
 from gateway.cli.node import duration
 from gateway.cli.sentences import TELLING, Names, place, sentences
-from gateway.cli.terminal import THEME, plain, table
+from gateway.cli.terminal import THEME, Terminal, plain, table
 from schemas.vocabulary import EVENTS
 
 NAMES = Names({"user_a": "ann", "user_b": "bob"}, {"C1": "ops", "general": "general"})
@@ -191,3 +193,16 @@ def test_a_table_keeps_its_columns_and_wraps_the_last() -> None:
 )
 def test_a_duration_is_told_by_its_two_largest_parts(seconds: float, shown: str) -> None:
     assert duration(seconds) == shown
+
+
+def test_a_key_can_be_copied_from_a_narrow_terminal() -> None:
+    terminal = Terminal(color=False)
+    terminal.out = Console(file=io.StringIO(), force_terminal=True, width=40, theme=THEME)
+    made = Made("cnp_key_" + "x" * 80, Text("ann is here."))
+
+    with terminal.out.capture() as captured:
+        terminal.answer({}, shown_key(made))
+
+    lines = Text.from_ansi(captured.get()).plain.splitlines()
+    assert f"API key   {made.api_key}" in lines
+    assert f"export CANOPY_API_KEY={made.api_key}" in lines
