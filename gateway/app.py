@@ -221,7 +221,7 @@ class _Entrance:
         if self._route.query is not None:
             call.query = _understood(self._route.query, query)
         asked = arrival.awaited_position(query) if query else 0
-        if asked > reads.position and asked > reads.position + await reads.lag():
+        if asked > reads.position and asked > await call.head():
             raise refuse("position_ahead", f"The log ends before position {asked}.")
         awaited = max(asked, self._gateway.seen.of(call.principal.id))
         if awaited > reads.position:

@@ -172,6 +172,11 @@ class Call:
         except Behind as behind:
             log.warning("answered_behind", seq=seq, position=behind.position, cause=self.id)
 
+    async def head(self) -> int:
+        """The position of the last commit; the tables may not have reached it."""
+        lag = await self.gateway.reads.lag()
+        return self.gateway.reads.position + lag
+
     async def rows(self, sql: str, *args: object) -> list[dict[str, Any]]:
         """The rows of one statement over the tables."""
         return await self.gateway.reads.rows(sql, args)

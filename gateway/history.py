@@ -140,8 +140,7 @@ async def _latest(call: Call, channel_id: str, message_id: str) -> list[Row]:
     now = iso_ms(call.now_ms)
     rows = await call.rows(queries.ONE, message_id, channel_id, now)
     if not rows:
-        reads = call.gateway.reads
-        await reads.reached(reads.position + await reads.lag())
+        await call.gateway.reads.reached(await call.head())
         rows = await call.rows(queries.ONE, message_id, channel_id, now)
     return queries.present(rows, await call.rows(queries.CHANGES_OF_ONE, message_id))
 

@@ -103,7 +103,7 @@ async def mute_channel(call: Call) -> Reply:
 async def mark_read(call: Call) -> Reply:
     """Moves the caller's cursor forward; it never goes back."""
     mark: shape.ReadMark = call.body
-    head = call.gateway.reads.position + await call.gateway.reads.lag()
+    head = await call.head()
     to = head if mark.seq is None else min(mark.seq, head)
     to = await history.position(call, call.channel.id, mark.message_id) if mark.message_id else to
     key = f"{call.channel.id}.{call.principal.id}"

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, JsonValue, model_validator
 
-from gateway.shapes.form import WHOLE, Body, IdText, Query, Seq, Shape, Time
+from gateway.shapes.form import WHOLE, Body, Change, IdText, Query, Seq, Shape, Time
 from schemas.message import MessageType, Reaction
 
 
@@ -75,20 +75,15 @@ class Security(Body):
     kdf: Value = None
 
 
-SOMETHING: dict[str, JsonValue] = {
-    "anyOf": [
-        {"required": ["content"], "properties": {"content": {"type": "string", "pattern": r"\S"}}},
-        {
-            "required": ["attachments"],
-            "properties": {"attachments": {"type": "array", "minItems": 1}},
-        },
-    ]
-}
+SOMETHING: list[JsonValue] = [
+    {"required": ["content"], "properties": {"content": {"type": "string", "pattern": r"\S"}}},
+    {"required": ["attachments"], "properties": {"attachments": {"type": "array", "minItems": 1}}},
+]
 """A message has content or an attachment; who counts is the message itself."""
 
 
 class MessageDraft(Body):
-    model_config = ConfigDict(json_schema_extra=SOMETHING)
+    model_config = ConfigDict(json_schema_extra={"anyOf": SOMETHING})
 
     channel_id: IdText
     content: str = Field("", max_length=50_000, description="Characters, at most 50,000.")
@@ -103,8 +98,18 @@ class MessageDraft(Body):
     ttl_mode: TtlMode | None = Field(None, description="`Never` means 365 days.")
 
 
-class MessageChange(Body):
-    model_config = ConfigDict(json_schema_extra=SOMETHING)
+class MessageChange(Change):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                *SOMETHING,
+                {
+                    "required": ["attachments"],
+                    "properties": {"attachments": {"type": "array"}, "content": {"type": "null"}},
+                },
+            ]
+        }
+    )
 
     content: str | None = Field(None, max_length=50_000)
     attachments: AttachmentDrafts | None = Field(None, max_length=20)
