@@ -12,6 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 import pytest
 
 from gateway.cli.app import tree
+from gateway.errors import CATALOGUE
 from gateway.reference.__main__ import PAGES, write
 from schemas.configuration import OTHERS, PREFIX, SHORT
 from schemas.settings import Settings
@@ -34,6 +35,7 @@ INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 FILE = re.compile(r"[a-z_]+(?:/[a-z_]+)*/[a-z_]+\.(?:py|sql)")
 URL = re.compile(r"https?://[^\s)\"'`>]+")
 HOME = re.compile(r"(?<![\w.~/])/(?:tmp|work|root|home|Users)/")
+REFUSAL = re.compile(r"\b([45]\d\d)\s`([a-z_]+)`")
 DECISION = re.compile(r"\bADR (\d{4})\b")
 PAGE = re.compile(r"\bdocs/[a-z0-9/-]+\.md\b")
 VARIABLE = re.compile(r"[A-Z_]+=.*")
@@ -146,6 +148,13 @@ def test_pages_need_no_other_place(path: Path) -> None:
 
     assert {urlsplit(url).hostname for url in URL.findall(text)} <= OUTSIDE
     assert HOME.findall(text) == []
+
+
+@pytest.mark.parametrize("path", WRITTEN, ids=name)
+def test_refusals_that_are_told_have_that_status(path: Path) -> None:
+    told = {(code, int(status)) for status, code in REFUSAL.findall(path.read_text("utf-8"))}
+
+    assert {one for one in told if CATALOGUE[one[0]].status != one[1]} == set()
 
 
 def test_decisions_are_numbered_without_a_gap() -> None:

@@ -82,7 +82,7 @@ def _default(part: Schema) -> str:
             return '""'
         case bool() as flag:
             return str(flag).lower()
-        case list() as items:
+        case list() | tuple() as items:
             return f"[{', '.join(map(str, items))}]"
         case value:
             return str(value)

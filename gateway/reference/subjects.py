@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from typing import get_args
 
 from actors.rooms import REACTORS
@@ -75,14 +76,20 @@ def text() -> str:
     )
 
 
+def place(write: Callable[[str, str], str], noun: str, key: str) -> str:
+    """The subject that *write* gives, with the names of its tokens in place of tokens."""
+    tokens = re.sub("[<>]", "", key)
+    return write(noun, tokens).removesuffix(tokens) + key
+
+
 def _planes() -> str:
     rows = (
         (
-            subjects.command("<noun>", "<key>"),
+            place(subjects.command, "<noun>", "<key>"),
             f"a command, answered by one actor (queue group `{subjects.QUEUE}`)",
             "no",
         ),
-        (subjects.event("<noun>", "<key>"), "the commits of one aggregate", "for ever"),
+        (place(subjects.event, "<noun>", "<key>"), "the commits of one aggregate", "for ever"),
         (subjects.ephemeral("<kind>", "<place>"), "passing signs, between processes", "no"),
     )
     return table(
@@ -96,8 +103,8 @@ def _nouns() -> str:
         (
             (
                 f"[{noun.name}](events.md#{noun.name})",
-                code(subjects.command(noun.name, noun.key)),
-                code(subjects.event(noun.name, noun.key)),
+                code(place(subjects.command, noun.name, noun.key)),
+                code(place(subjects.event, noun.name, noun.key)),
             )
             for noun in NOUNS.values()
         ),
