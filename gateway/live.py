@@ -48,7 +48,7 @@ SWEEP_S = 0.5
 """Between looks at all clients: who has lost a right, who is owed a position or a heartbeat."""
 POSITION_S = 1.0
 """Between positions told to a client that is shown nothing."""
-CLOSE_S = 5.0
+CLOSE_S = 2.0
 """For a client to take what is on its way and agree that the connection ends."""
 RETRY_MS = 1000
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -159,3 +160,17 @@ async def test_typing_crosses_the_broker(canopy: Canopy) -> None:
         seen = await first(hers, "typing")
 
     assert (seen["channel_id"], seen["account_id"]) == ("general", bob.id)
+
+
+async def test_a_node_that_stops_asks_to_come_back(tmp_path: Path) -> None:
+    async with aiohttp.ClientSession() as http:
+        async with running(tmp_path) as node:
+            ann = await node.register("ann")
+            headers = {"X-API-Key": ann.key}
+            socket = await http.ws_connect(node.up.url + LIVE, headers=headers)
+            await first(socket)
+            closing = asyncio.create_task(first(socket, "the end"))
+        await asyncio.wait([closing])
+
+    assert isinstance(closing.exception(), aiohttp.WSMessageTypeError)
+    assert socket.close_code == 1001
