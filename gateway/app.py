@@ -22,6 +22,7 @@ from bus.commands import Unavailable
 from bus.wire import BrokerLost
 from gateway import arrival, policy
 from gateway.arrival import Guard
+from gateway.assets import ASSETS, read_assets, serve_asset
 from gateway.call import Call, Gateway, Reply
 from gateway.errors import MEDIA_TYPE, invalid, refuse, tell
 from gateway.instructions import guide
@@ -72,7 +73,8 @@ def build(gateway: Gateway, routes: Sequence[Route] = ROUTES) -> web.Application
             app.router.add_route(route.method, prefix + route.pattern, entrance.answer)
             if route.method == "GET" and not route.endless:
                 app.router.add_route("HEAD", prefix + route.pattern, entrance.answer)
-    app.router.add_static("/static/", system.STATIC)
+    app.router.add_get("/static/{name:.+}", serve_asset)
+    app[ASSETS] = read_assets()
     cookie = gateway.credentials.cookie
     app[system.DOCUMENT] = orjson.dumps(document(routes, VERSION, cookie))
     app[system.GUIDE] = guide(routes, VERSION)
@@ -91,7 +93,7 @@ def _outer(guard: Guard) -> Any:
         except FAULTS as fault:
             response = _told(_refusal(fault), request, correlation)
         except ConnectionResetError:
-            raise  # Nobody is left to be told.
+            response = web.Response()  # Nobody is left to be told; aiohttp finds out by itself.
         except Exception:
             log.exception("request_failed", method=request.method, path=request.path,
                           correlation=correlation)  # fmt: skip

@@ -88,8 +88,9 @@ def pattern(text: str) -> str:
 def present(rows: Iterable[Row], changes: Iterable[Row]) -> list[Row]:
     """The messages of *rows* as they stand after *changes*, in order, without deleted ones.
 
-    An id that two nodes have posted is the earlier one's. Adds `edited_at` (None when never edited), `reactions` ({reaction: [account ids]} in the order
-    of reacting) and `version` (the position of the last commit of the message).
+    An id that two nodes have posted is the earlier one's. Adds `edited_at` (None when never
+    edited), `reactions` ({reaction: [account ids]} in the order of reacting) and `version` (the
+    position of the last commit of the message).
     """
     by_id: defaultdict[str, list[Row]] = defaultdict(list)
     for change in changes:

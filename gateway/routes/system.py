@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from html import escape
-from pathlib import Path
 
 from aiohttp import web
 
 from actors.message import queries
 from bus.clock import iso_ms
 from gateway import about
+from gateway.assets import ASSETS
 from gateway.call import Call, Reply, existing
 from gateway.directives import effective, source
 from gateway.errors import CATALOGUE, refuse
@@ -18,7 +18,6 @@ from gateway.table import Route
 from gateway.version import VERSION
 
 TAG = "System"
-STATIC = Path(__file__).parent.parent / "static"
 LAG_MAX = 10_000
 """Positions that the tables may be behind before the node calls itself not ready."""
 
@@ -158,12 +157,12 @@ def _page(title: str, body: str) -> Reply:
 
 async def read_start_page(call: Call) -> web.StreamResponse:
     """The page that says how to begin."""
-    return web.FileResponse(STATIC / "index.html")
+    return call.request.app[ASSETS]["index.html"].answer(call.request)
 
 
 async def read_document_page(call: Call) -> web.StreamResponse:
     """The API for people; works offline."""
-    return web.FileResponse(STATIC / "docs.html")
+    return call.request.app[ASSETS]["docs.html"].answer(call.request)
 
 
 def _root(path: str, handler: object, summary: str, reply: object, **more: object) -> Route:

@@ -32,7 +32,11 @@ async def test_everybody_belongs_to_general(bob: Caller) -> None:
     (general,) = listed["channels"]
 
     assert listed["count"] == 1
-    assert (general["id"], general["type"], general["user_role"]) == ("general", "general", "member")
+    assert (general["id"], general["type"], general["user_role"]) == (
+        "general",
+        "general",
+        "member",
+    )
     assert (general["lifecycle_preserved"], general["member_count"]) == (True, 2)
 
 
@@ -81,7 +85,9 @@ async def test_the_private_the_unknown_and_the_impossible_are_answered_alike(
         ):
             status, _, problem = await bob.call(method, f"/channels/{channel_id}{tail}", body)
             answers[status, problem["code"], problem["detail"] if channel_id != "no.id" else ""] = 1
-    posted, _, problem = await bob.call("POST", "/channels/messages", {"channel_id": secret, "content": "x"})
+    posted, _, problem = await bob.call(
+        "POST", "/channels/messages", {"channel_id": secret, "content": "x"}
+    )
 
     assert {(status, code) for status, code, _ in answers} == {(404, "channel_absent")}
     assert len({detail for _, _, detail in answers if detail}) == 1
@@ -133,7 +139,9 @@ async def test_general_stays_as_it_is(ann: Caller, bob: Caller, canopy: Canopy) 
     topic, _ = await owner.call("PATCH", "/channels/general", {"topic": "Bees"})
     other, _, problem = await bob.call("PATCH", "/channels/general", {"topic": "Wasps"})
 
-    assert {(status, problem["code"]) for status, problem in outcomes} == {(403, "general_is_fixed")}
+    assert {(status, problem["code"]) for status, problem in outcomes} == {
+        (403, "general_is_fixed")
+    }
     assert (topic, other, problem["code"]) == (200, 403, "not_admin")
 
 

@@ -199,7 +199,9 @@ async def test_reacting_takes_the_message_to_be_in_that_channel(ann: Caller) -> 
     message = await said(ann)
 
     absent = (404, "message_absent")
-    assert await refused(ann, "POST", f"/channels/{den}/messages/{message['id']}/like", {}) == absent
+    assert (
+        await refused(ann, "POST", f"/channels/{den}/messages/{message['id']}/like", {}) == absent
+    )
     assert await refused(ann, "GET", f"/channels/{den}/messages/{message['id']}") == absent
 
 
@@ -275,7 +277,11 @@ async def test_threads_are_followed_and_left(ann: Caller, bob: Caller) -> None:
     after = await ann.get(where)
     unknown = await refused(ann, "GET", where.replace(reply["id"], "M0"))
 
-    assert (mine["subscribed"], mine["explicit_subscribed"], mine["is_root_author"]) == (True, None, True)
+    assert (mine["subscribed"], mine["explicit_subscribed"], mine["is_root_author"]) == (
+        True,
+        None,
+        True,
+    )
     assert (theirs["subscribed"], theirs["thread_root_message_id"]) == (False, root["id"])
     assert (toggled["subscribed"], toggled["explicit_subscribed"]) == (True, True)
     assert left == after

@@ -77,7 +77,11 @@ async def test_an_agent_waits_until_the_owner_approves(tmp_path: Path) -> None:
         back = await bee.get("/auth/status")
         _, codes = await owner.call("GET", "/registration-codes")
 
-    assert (status, account["status"], asked["status"]) == (201, "pending_approval", "pending_approval")
+    assert (status, account["status"], asked["status"]) == (
+        201,
+        "pending_approval",
+        "pending_approval",
+    )
     assert (used, problem["code"]) == (403, "registration_closed")
     assert (waiting[0], waiting[2]["status"]) == (403, "pending_approval")
     assert "error" in waiting[2]
