@@ -11,6 +11,7 @@ import orjson
 from gateway.cli.client import Client
 from gateway.cli.exits import Exit, Failure
 from gateway.cli.filters import Filter
+from gateway.cli.history import unfollowed
 from gateway.cli.sentences import Frame
 
 BACKOFF_S = (0.1, 0.25, 0.5, 1.0)
@@ -62,9 +63,7 @@ class Following:
                         yield frame
         except aiohttp.WSServerHandshakeError as error:
             if error.status < 500:
-                raise Failure(
-                    Exit.REFUSED, f"The node refuses to be followed: status {error.status}."
-                ) from error
+                raise unfollowed(error.status) from error
             return
         if socket.close_code in REFUSALS:
             raise Failure(Exit.REFUSED, *REFUSALS[socket.close_code])

@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime
 
+import aiohttp
 import orjson
 
 from gateway.cli.client import Client
+from gateway.cli.exits import Exit, Failure
 from gateway.cli.filters import Filter
 from gateway.cli.sentences import Frame
 
@@ -80,7 +82,26 @@ async def paced(
 
 
 async def head(client: Client) -> int:
-    """The position of the last commit that the node has folded, as it greets its followers."""
-    async with client.live(None) as socket:
-        hello = orjson.loads(await socket.receive_str())
-        return int(hello["head"])
+    """The position of the last commit that the node has folded, as it greets its followers.
+
+    Raises `Failure` when it greets nobody.
+    """
+    try:
+        async with client.live(None) as socket:
+            async for message in socket:
+                return int(orjson.loads(message.data)["head"])
+    except aiohttp.WSServerHandshakeError as error:
+        raise unfollowed(error.status) from error
+    except aiohttp.ClientConnectionError as error:
+        raise client.unreachable(str(error)) from error
+    raise unfollowed(socket.close_code)
+
+
+def unfollowed(status: int | None) -> Failure:
+    """The node does not let itself be followed, with this HTTP status or close code."""
+    refuses = status is not None and (status in (401, 403) or 4400 <= status < 4500)
+    return Failure(
+        Exit.REFUSED if refuses else Exit.UNAVAILABLE,
+        f"The node does not let itself be followed (status {status}).",
+        "`canopy status` tells how it is; `canopy key create` makes a key that holds read_feed.",
+    )
