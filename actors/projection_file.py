@@ -8,10 +8,12 @@ is stored in the transaction that stores the facts: they move together or not at
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import orjson
@@ -25,6 +27,19 @@ from schemas.vocabulary import EVENTS
 CURSOR_TABLE = """
 CREATE TABLE IF NOT EXISTS projection (version VARCHAR, epoch VARCHAR, seq UBIGINT, sql VARCHAR)
 """
+
+MOVE = "UPDATE projection SET seq = ? WHERE seq = ?"
+COLUMNS = """
+SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE table_name <> 'projection'
+"""
+
+UNFIT = (
+    duckdb.DataError,
+    duckdb.IntegrityError,
+    duckdb.NotSupportedError,
+    duckdb.ProgrammingError,
+)
+"""What DuckDB raises when a fact does not fit its table; anything else is DuckDB's own trouble."""
 
 BATCH = pa.schema(
     [
@@ -43,9 +58,15 @@ BATCH = pa.schema(
 )
 """What a projection's SQL reads as `batch`: one row for each event; `data` is its JSON."""
 
+KIND = BATCH.get_field_index("kind")
+
 
 class Poison(Exception):
     """A commit that cannot be folded. Names its position; nothing after it has been folded."""
+
+
+class Displaced(Exception):
+    """The file is at another position than it was left at: somebody else has written to it."""
 
 
 class Foreign(Exception):
@@ -91,16 +112,23 @@ class ProjectionFile:
         self._connection = duckdb.connect(
             str(path), config={"memory_limit": f"{memory_bytes_max >> 20}MiB", "threads": 2}
         )
-        self._connection.execute(CURSOR_TABLE)
-        # All of the result: while some of it is unread, DuckDB refuses the first fold.
-        rows = self._connection.execute("SELECT sql, epoch, seq FROM projection").fetchall()
-        text, written_for, seq = rows[0] if rows else self._create(statements, epoch)
-        if written_for != epoch:
+        try:
+            text, written_for, seq = self._found(statements, epoch)
+            if written_for != epoch:
+                raise Foreign(f"{path} belongs to the log {written_for}, not to {epoch}")
+        except BaseException:
             self._connection.close()
-            raise Foreign(f"{path} belongs to the log {written_for}, not to {epoch}")
+            raise
         self.statements = Statements.of(text)
         self.current = self.statements.version == statements.version
         self.seq: int = seq
+
+    def _found(self, statements: Statements, epoch: str) -> tuple[str, str, int]:
+        """(SQL, epoch, position) of the file; a new one is made for *statements*."""
+        self._connection.execute(CURSOR_TABLE)
+        # All of the result: while some of it is unread, DuckDB refuses the first fold.
+        rows = self._connection.execute("SELECT sql, epoch, seq FROM projection").fetchall()
+        return rows[0] if rows else self._create(statements, epoch)
 
     def _create(self, statements: Statements, epoch: str) -> tuple[str, str, int]:
         for statement in statements.creates:
@@ -113,14 +141,16 @@ class ProjectionFile:
         """Put a batch into the tables and move the position, in one transaction.
 
         Raises `Poison` for a commit that cannot be folded; what came before it is in the tables.
+        Raises duckdb.Error when DuckDB cannot work at all.
         """
         try:
             self._fold(stored)
-        except (codec.Undecodable, duckdb.Error) as error:
+        except (codec.Undecodable, *UNFIT) as error:
             if len(stored) == 1:
                 raise Poison(f"position {stored[0].seq} cannot be projected: {error}") from error
-            for one in stored:
-                self.fold([one])
+            middle = len(stored) // 2
+            self.fold(stored[:middle])
+            self.fold(stored[middle:])
 
     def _fold(self, stored: Sequence[Stored]) -> None:
         table, kinds = batch(stored)
@@ -131,13 +161,24 @@ class ProjectionFile:
             for statement, concerned in self.statements.inserts:
                 if concerned & kinds:
                     connection.execute(statement)
-            connection.execute("UPDATE projection SET seq = ?", [stored[-1].seq])
-        except duckdb.Error:
+            moved = connection.execute(MOVE, [stored[-1].seq, self.seq]).fetchall()
+            if moved != [(1,)]:
+                raise Displaced(f"{self.path} is no longer at position {self.seq}")
+        except BaseException:
             connection.rollback()
             raise
         connection.commit()
         connection.unregister("batch")
         self.seq = stored[-1].seq
+
+    def answers(self, statements: Statements) -> bool:
+        """Whether queries that were written for *statements* find their columns here."""
+        with duckdb.connect(":memory:") as other:
+            for statement in statements.creates:
+                other.execute(statement)
+            wanted = other.execute(COLUMNS).fetchall()
+        with closing(self.cursor()) as cursor:
+            return set(wanted) <= set(cursor.execute(COLUMNS).fetchall())
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """A connection of its own to the same tables, for one reader at a time."""
@@ -145,27 +186,28 @@ class ProjectionFile:
 
     def tables(self) -> list[str]:
         """The names of the rooms' tables."""
-        rows = self.cursor().execute("SELECT table_name FROM duckdb_tables() ORDER BY 1").fetchall()
+        with closing(self.cursor()) as cursor:
+            rows = cursor.execute("SELECT table_name FROM duckdb_tables() ORDER BY 1").fetchall()
         return [name for (name,) in rows if name != "projection"]
 
     def hashes(self, seq: int) -> dict[str, tuple[int, int]]:
         """For each table the (count, hash) of its rows up to the position *seq*."""
-        cursor = self.cursor()
-        found: dict[str, tuple[int, int]] = {}
-        for name in self.tables():
-            row = cursor.execute(
-                f"SELECT count(*), coalesce(bit_xor(hash(t)), 0) FROM {name} t WHERE seq <= ?",  # noqa: S608
-                [seq],
-            ).fetchone()
-            found[name] = row or (0, 0)
-        return found
+        query = "SELECT count(*), coalesce(bit_xor(hash(t)), 0) FROM {} t WHERE seq <= ?"
+        with closing(self.cursor()) as cursor:
+            return {
+                name: cursor.execute(query.format(name), [seq]).fetchall()[0]
+                for name in self.tables()
+            }
 
     def differs_from(self, other: ProjectionFile, table: str, seq: int) -> int:
         """The first position up to *seq* whose rows in *table* differ between the two files."""
-        query = f"SELECT seq, bit_xor(hash(t)) FROM {table} t WHERE seq <= ? GROUP BY seq"  # noqa: S608
-        ours = set(self.cursor().execute(query, [seq]).fetchall())
-        theirs = set(other.cursor().execute(query, [seq]).fetchall())
-        return min((position for position, _ in ours ^ theirs), default=0)
+        ours, theirs = self._hashes_of(table, seq), other._hashes_of(table, seq)
+        return min((position for position, *_ in ours ^ theirs), default=0)
+
+    def _hashes_of(self, table: str, seq: int) -> set[tuple[int, int, int]]:
+        query = f"SELECT seq, count(*), bit_xor(hash(t)) FROM {table} t WHERE seq <= ? GROUP BY 1"  # noqa: S608
+        with closing(self.cursor()) as cursor:
+            return set(cursor.execute(query, [seq]).fetchall())
 
     def close(self) -> None:
         """Close the file; its cursors end too."""
@@ -179,21 +221,31 @@ def batch(stored: Sequence[Stored]) -> tuple[pa.Table, set[str]]:
     """
     columns: tuple[list[object], ...] = tuple([] for _ in BATCH)
     kinds: set[str] = set()
-    for one in stored:
-        commit = codec.parse(one.payload)
-        header = commit["header"]
-        clock = header["clock"]
-        for nth, fact in enumerate(commit["events"]):
-            kind = fact["kind"]
-            if kind not in EVENTS:
-                raise codec.Undecodable(f"unknown kind {kind!r}: upgrade Canopy to read this log")
-            kinds.add(kind)
-            row = (one.seq, nth, milliseconds(clock), header["origin"], header["author"],
-                   header["cause"], clock, one.noun, one.key, kind,
-                   orjson.dumps(fact["data"]).decode())  # fmt: skip
-            for column, value in zip(columns, row, strict=True):
-                column.append(value)
-    return pa.Table.from_arrays(
-        [pa.array(column, field.type) for column, field in zip(columns, BATCH, strict=True)],
-        schema=BATCH,
-    ), kinds
+    try:
+        for one in stored:
+            for row in _rows(one):
+                kinds.add(row[KIND])
+                for column, value in zip(columns, row, strict=True):
+                    column.append(value)
+        arrays = [
+            pa.array(column, field.type) for column, field in zip(columns, BATCH, strict=True)
+        ]
+    except (ValueError, KeyError, TypeError, OverflowError, pa.ArrowException) as error:
+        raise codec.Undecodable(f"not a commit of ours: {error}") from error
+    return pa.Table.from_arrays(arrays, schema=BATCH), kinds
+
+
+def _rows(one: Stored) -> Iterator[tuple[Any, ...]]:
+    """The rows of one commit."""
+    commit = codec.parse(one.payload)
+    header = commit["header"]
+    clock = header["clock"]
+    if (header["noun"], header["key"]) != (one.noun, one.key):
+        raise codec.Undecodable(f"a commit of {header['noun']} {header['key']} lies elsewhere")
+    for nth, fact in enumerate(commit["events"]):
+        kind = fact["kind"]
+        if kind not in EVENTS:
+            raise codec.Undecodable(f"unknown kind {kind!r}: upgrade Canopy to read this log")
+        data = orjson.dumps(fact["data"]).decode()
+        yield (one.seq, nth, milliseconds(clock), header["origin"], header["author"],
+               header["cause"], clock, one.noun, one.key, kind, data)  # fmt: skip

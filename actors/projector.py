@@ -13,7 +13,7 @@ from concurrent.futures import Executor
 from contextlib import suppress
 from time import perf_counter
 
-from actors.projection_file import ProjectionFile
+from actors.projection_file import Poison, ProjectionFile
 from bus.log import Log, Stored
 from bus.telemetry import Telemetry
 from schemas.settings import Settings
@@ -50,7 +50,8 @@ class Projector:
     async def run(self, folded: Folded, until: int | None = None) -> None:
         """Fold what comes, for ever, or up to the position *until*; *folded* hears of each batch.
 
-        Raises `Poison` when a commit cannot be folded.
+        Raises `Poison` (in a group) when a commit cannot be folded; *folded* has heard of what came
+        before it.
         """
         backlog = Backlog(self._settings.fold_batch_max)
         async with asyncio.TaskGroup() as group:
@@ -64,7 +65,13 @@ class Projector:
     async def _step(self, stored: list[Stored], folded: Folded) -> float:
         began = perf_counter()
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._worker, self.file.fold, stored)
+        try:
+            await loop.run_in_executor(self._worker, self.file.fold, stored)
+        except Poison:
+            before = [one for one in stored if one.seq <= self.file.seq]
+            if before:
+                await folded(before)
+            raise
         took_s = perf_counter() - began
         self._telemetry.fold_s.observe(took_s)
         await folded(stored)

@@ -15,15 +15,15 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import structlog
 
-from actors.projection_file import Foreign, Poison, ProjectionFile, Statements
+from actors.projection_file import Poison, ProjectionFile, Statements
+from actors.projection_folder import ProjectionFolder
 from actors.projector import Projector
-from bus import codec
 from bus.log import Log, Stored
 from bus.telemetry import Telemetry
 from gateway.directory import Directory
+from gateway.proof import compare, unreadable
 from schemas.settings import Settings
 
 NEAR = 1_000
@@ -60,8 +60,8 @@ class Reads:
         """Told of each batch once the tables and the directory know it."""
         self.sighted: Callable[[list[Stored]], None] = lambda page: None
         """Told of each page of the log before that."""
-        self._folder = folder
-        self._statements = statements
+        limit = settings.projection_memory_bytes_max
+        self._folder = ProjectionFolder(folder, statements, log_.epoch, limit)
         self.log = log_
         self._settings = settings
         self._telemetry = telemetry
@@ -71,7 +71,7 @@ class Reads:
         self._order = count()
         self._folder_worker = ThreadPoolExecutor(1, "fold")
         self._rebuild_worker = ThreadPoolExecutor(1, "rebuild")
-        self._readers = ThreadPoolExecutor(settings.read_threads, "read")
+        self._readers = self._fresh_readers()
 
     @property
     def file(self) -> ProjectionFile:
@@ -81,45 +81,16 @@ class Reads:
         return self._file
 
     async def open(self) -> None:
-        """Open the newest file of this log, or begin an empty one, and load the directory."""
+        """Open the tables of this log, or begin empty ones, and load the directory."""
         loop = asyncio.get_running_loop()
-        self._file = await loop.run_in_executor(self._folder_worker, self._opened)
+        head = await self.log.head()
+        self._file = await loop.run_in_executor(self._folder_worker, self._folder.open, head)
         self._projector = Projector(
             self._file, self.log, self._settings, self._telemetry, self._folder_worker
         )
         self._projector.sighted = self._sight
         self.position = self._file.seq
         await self.directory.load(self.rows)
-
-    def _opened(self) -> ProjectionFile:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        paths = sorted(self._folder.glob("*.duckdb"), key=lambda path: path.stat().st_mtime)
-        for path in reversed(paths):
-            try:
-                file = self._attach(path)
-                self._probe(file)
-            except (Foreign, duckdb.Error) as error:
-                if "lock" in str(error):
-                    raise
-                log.warning("projection_set_aside", path=str(path), reason=str(error))
-                path.rename(path.with_suffix(".unusable"))
-            else:
-                return file
-        return self._attach(self._fresh_path())
-
-    def _probe(self, file: ProjectionFile) -> None:
-        """Raises duckdb.Error when a table that today's SQL has is missing or unreadable."""
-        with closing(file.cursor()) as cursor:
-            for name in file.tables():
-                cursor.execute(f"SELECT * FROM {name} LIMIT 1").fetchall()  # noqa: S608
-
-    def _attach(self, path: Path) -> ProjectionFile:
-        limit = self._settings.projection_memory_bytes_max
-        return ProjectionFile(path, self._statements, self.log.epoch, limit)
-
-    def _fresh_path(self) -> Path:
-        taken = len(list(self._folder.iterdir()))
-        return self._folder / f"{self._statements.version}-{taken}.duckdb"
 
     async def run(self) -> None:
         """Fold what comes, for ever; replace tables that older SQL has made."""
@@ -155,69 +126,76 @@ class Reads:
         """Fill a new file from the whole log and put it in the old one's place: its position."""
         async with self._rebuilding:
             loop = asyncio.get_running_loop()
-            path = self._fresh_path()
-            successor = await loop.run_in_executor(self._rebuild_worker, self._attach, path)
-            aside = self._aside(successor)
-            await aside.run(_unheard, until=self.position)
-            while successor.seq + NEAR < self.position:
-                await aside.run(_unheard, until=self.position)
-            async with self._projector.step:
-                await aside.run(_unheard, until=self.file.seq)
-                old, self._file, self._projector.file = self.file, successor, successor
-            await loop.run_in_executor(self._readers, _retire, old)
+            successor = await loop.run_in_executor(self._rebuild_worker, self._folder.fresh)
+            try:
+                await self._succeeded(successor)
+            finally:
+                if self.file is not successor:
+                    self._rebuild_worker.submit(self._folder.retire, successor)
             return successor.seq
+
+    async def _succeeded(self, successor: ProjectionFile) -> None:
+        """Returns once *successor* is the file that is read, and the old one is no more."""
+        aside = self._aside(successor)
+        await aside.run(_unheard, until=self.position)
+        while successor.seq + NEAR < self.position:
+            await aside.run(_unheard, until=self.position)
+        async with self._projector.step:
+            await aside.run(_unheard, until=self.file.seq)
+            old, self._file, self._projector.file = self.file, successor, successor
+            old_readers, self._readers = self._readers, self._fresh_readers()
+            await self.directory.load(self.rows)
+        # Whoever reads the old file still has its own threads: it goes when they are done.
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._rebuild_worker, old_readers.shutdown)
+        await loop.run_in_executor(self._rebuild_worker, self._folder.retire, old)
 
     def _aside(self, file: ProjectionFile) -> Projector:
         return Projector(file, self.log, self._settings, self._telemetry, self._rebuild_worker)
 
-    async def verify(self) -> dict[str, Any]:
-        """Fold the whole log aside and hold the live tables against it.
+    def _fresh_readers(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self._settings.read_threads, "read")
 
-        Every commit on the way is decoded with its digest and its models. The result has
-        `position`, `tables` with their counts, and `difference`: None, or the first one found.
+    async def verify(self) -> dict[str, Any]:
+        """Read the whole log, fold it aside, and hold the live tables against that.
+
+        The result has `position`, `tables` with their counts, and `difference`: None, or what is
+        wrong first (`gateway.proof`).
         """
         async with self._rebuilding:
             loop = asyncio.get_running_loop()
-            path = self._folder / "verify.tmp"
-            path.unlink(missing_ok=True)
-            aside = await loop.run_in_executor(self._rebuild_worker, self._attach, path)
+            worker, live = self._rebuild_worker, self.file
+            fault = await unreadable(self.log, await self.log.head())
+            position = min(self.position, fault["seq"] - 1) if fault else self.position
+            aside = await loop.run_in_executor(worker, self._folder.fresh, live.statements)
             try:
-                position = self.position
-                undecodable = await self._decoded(position)
                 await self._aside(aside).run(_unheard, until=position)
-                worker = self._rebuild_worker
-                report = await loop.run_in_executor(worker, compare, self.file, aside, position)
-                return report | {"difference": undecodable or report["difference"]}
+                report = await loop.run_in_executor(worker, compare, live, aside, position)
             finally:
-                aside.close()
-                path.unlink(missing_ok=True)
-
-    async def _decoded(self, until: int) -> dict[str, Any] | None:
-        """The first commit that does not decode, or that does not follow the one before it."""
-        expected = 1
-        async for page in self.log.tail(0, until):
-            for one in page:
-                try:
-                    if one.seq != expected:
-                        raise codec.Undecodable(f"position {expected} is missing")
-                    codec.decode(one.payload, one.seq)
-                except codec.Undecodable as error:
-                    return {"seq": one.seq, "reason": str(error)}
-                expected += 1
-            await asyncio.sleep(0)
-        return None
+                worker.submit(self._folder.retire, aside)
+            return report | {"difference": report["difference"] or fault}
 
     async def reached(self, seq: int) -> None:
-        """Returns once the tables know the position *seq*. Raises `Behind` after `read_wait_s`."""
+        """Returns once the tables know the position *seq*.
+
+        Raises `Behind` after `read_wait_s`, or at once when folding has stopped.
+        """
         if seq <= self.position:
             return
+        if self.stopped:
+            raise Behind(seq, self.position, self.stopped)
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiting, (seq, next(self._order), future))
+        waiting = (seq, next(self._order), future)
+        heapq.heappush(self._waiting, waiting)
         try:
             async with asyncio.timeout(self._settings.read_wait_s):
                 await future
         except TimeoutError as error:
             raise Behind(seq, self.position, self.stopped) from error
+        finally:
+            if not future.done() or future.cancelled():
+                self._waiting.remove(waiting)
+                heapq.heapify(self._waiting)
 
     async def query(self, sql: str, args: Sequence[Any] = ()) -> list[Row]:
         """The rows of one statement, read in a worker thread."""
@@ -254,21 +232,3 @@ def _select(file: ProjectionFile, sql: str, args: Sequence[Any]) -> tuple[list[s
     with closing(file.cursor()) as cursor:
         cursor.execute(sql, args)
         return [column[0] for column in cursor.description or ()], cursor.fetchall()
-
-
-def _retire(file: ProjectionFile) -> None:
-    file.close()
-    file.path.unlink(missing_ok=True)
-
-
-def compare(live: ProjectionFile, aside: ProjectionFile, seq: int) -> dict[str, Any]:
-    """The tables of both files up to the position *seq*: counts, and the first difference."""
-    ours, theirs = live.hashes(seq), aside.hashes(seq)
-    counts = {name: rows for name, (rows, _) in theirs.items()}
-    report: dict[str, Any] = {"position": seq, "tables": counts, "difference": None}
-    for name in sorted(ours.keys() | theirs.keys()):
-        if ours.get(name) != theirs.get(name):
-            where = live.differs_from(aside, name, seq) if name in ours and name in theirs else 0
-            report["difference"] = {"table": name, "seq": where, "reason": "the tables differ"}
-            break
-    return report

@@ -1,0 +1,117 @@
+"""The folder of a process's tables: which file to read, where the next goes, what to throw away.
+
+Every file is disposable, because the log can make it again; one that is damaged, or knows more
+than the log, is set aside for whoever looks into how that could be.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import duckdb
+import structlog
+
+from actors.projection_file import Foreign, ProjectionFile, Statements
+from bus.clock import new_id
+
+UNUSABLE = ".unusable"
+LOCKED = "Could not set lock"
+
+log = structlog.get_logger()
+
+
+class ProjectionFolder:
+    """The files of tables of one log. Its methods block: call them from a worker thread."""
+
+    def __init__(
+        self, path: Path, statements: Statements, epoch: str, memory_bytes_max: int
+    ) -> None:
+        self._path = path
+        self._statements = statements
+        self._epoch = epoch
+        self._memory_bytes_max = memory_bytes_max
+
+    def open(self, head: int) -> ProjectionFile:
+        """The file that is farthest, of those that today's queries can read; an empty one if none.
+
+        *head* is the last position of the log. Raises duckdb.Error when another process holds one.
+        """
+        self._path.mkdir(parents=True, exist_ok=True)
+        usable: list[ProjectionFile] = []
+        for path in sorted(self._path.glob("*.duckdb")):
+            file = self._usable(path, head)
+            if file is not None:
+                usable.append(file)
+        if not usable:
+            return self.fresh()
+        best = max(usable, key=lambda file: (file.seq, file.current))
+        for file in usable:
+            if file is not best:  # A successor that was not finished before the process ended.
+                self.retire(file)
+        return best
+
+    def fresh(self, statements: Statements | None = None) -> ProjectionFile:
+        """A new file, empty, for *statements* (today's unless told)."""
+        statements = statements or self._statements
+        path = self._path / f"{statements.version}-{new_id()}.duckdb"
+        return ProjectionFile(path, statements, self._epoch, self._memory_bytes_max)
+
+    def retire(self, file: ProjectionFile) -> None:
+        """Close *file* and remove it."""
+        file.close()
+        _removed(file.path)
+
+    def _usable(self, path: Path, head: int) -> ProjectionFile | None:
+        try:
+            file = ProjectionFile(path, self._statements, self._epoch, self._memory_bytes_max)
+        except Foreign as error:
+            log.info("projection_foreign", path=str(path), reason=str(error))
+            _removed(path)
+            return None
+        except duckdb.Error as error:
+            if LOCKED in str(error):
+                raise
+            _set_aside(path, str(error))
+            return None
+        try:
+            if file.seq > head:
+                reason = (
+                    f"the tables are at {file.seq} and the log ends at {head}: has it lost any?"
+                )
+            elif not (file.current or file.answers(self._statements)):
+                log.info("projection_outdated", path=str(path), remedy="made anew")
+                self.retire(file)
+                return None
+            else:
+                _probe(file)
+                return file
+        except duckdb.Error as error:
+            reason = str(error)
+        file.close()
+        _set_aside(path, reason)
+        return None
+
+
+def _probe(file: ProjectionFile) -> None:
+    """Raises duckdb.Error when a table cannot be read at all."""
+    with closing(file.cursor()) as cursor:
+        for name in file.tables():
+            cursor.execute(f"SELECT * FROM {name} LIMIT 1").fetchall()  # noqa: S608
+
+
+def _set_aside(path: Path, reason: str) -> None:
+    log.critical("projection_set_aside", path=str(path), reason=reason)
+    for one in (path, _wal(path)):
+        if one.exists():
+            one.rename(one.with_name(one.name + UNUSABLE))
+
+
+def _removed(path: Path) -> None:
+    for one in (path, _wal(path)):
+        one.unlink(missing_ok=True)
+
+
+def _wal(path: Path) -> Path:
+    """Where DuckDB keeps what it has not yet written into the file itself."""
+    return path.with_name(path.name + ".wal")
