@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any
 
+import msgspec
 import orjson
 
 from bus.clock import iso
@@ -25,6 +26,7 @@ from schemas.vocabulary import EVENTS
 OPENING = b'{"header":'
 MIDDLE = b',"events":'
 HEADER_VERSION = 1
+HEADERS = msgspec.json.Decoder(Header)
 TRACEPARENT = re.compile("[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
@@ -41,10 +43,8 @@ def encode(
     header: Header, events: Sequence[Event], upcasters: Upcasters = UPCASTERS
 ) -> tuple[dict[str, str], bytes]:
     """The NATS headers and the payload of a commit; fills in the header's digest."""
-    body = orjson.dumps([_fact(event, upcasters) for event in events])
-    fields = {k: v for k, v in header.__dict__.items() if v != ""}
-    fields["digest"] = digest(body)
-    head = orjson.dumps(fields)
+    body = b"[%b]" % b",".join([_fact(event, upcasters) for event in events])
+    head = msgspec.json.encode(msgspec.structs.replace(header, digest=digest(body)))
     attributes = {
         "ce-specversion": "1.0",
         "ce-id": header.id,
@@ -59,13 +59,12 @@ def encode(
     return attributes, b"".join((OPENING, head, MIDDLE, body, b"}"))
 
 
-def _fact(event: Event, upcasters: Upcasters) -> dict[str, Any]:
-    data = event.model_dump(mode="json", exclude_defaults=True)
-    data.pop("kind", None)
-    present = version(event.kind, upcasters)
+def _fact(event: Event, upcasters: Upcasters) -> bytes:
+    kind, present = event.kind.encode(), version(event.kind, upcasters)
+    data = event.__pydantic_serializer__.to_json(event, exclude={"kind"}, exclude_defaults=True)
     if present == 1:
-        return {"kind": event.kind, "data": data}
-    return {"kind": event.kind, "v": present, "data": data}
+        return b'{"kind":"%b","data":%b}' % (kind, data)
+    return b'{"kind":"%b","v":%d,"data":%b}' % (kind, present, data)
 
 
 def parse(payload: bytes, upcasters: Upcasters = UPCASTERS) -> dict[str, Any]:
@@ -92,12 +91,12 @@ def decode(payload: bytes, seq: int = 0, upcasters: Upcasters = UPCASTERS) -> Co
     """
     try:
         head, body = split(payload)
-        header = Header.model_validate_json(head)
+        header = HEADERS.decode(head)
         if header.digest != digest(body):
             raise Undecodable("the events do not have the digest in the header")
         facts = parse(payload, upcasters)["events"]
         return Commit(header, tuple(revive(fact) for fact in facts), seq)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError, msgspec.MsgspecError) as error:
         raise Undecodable(f"position {seq}: {error}") from error
 
 

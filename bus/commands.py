@@ -10,12 +10,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from pydantic import ValidationError
+import msgspec
 
 from bus import subjects
 from bus.wire import BrokerLost, TooLarge, Wire
 from schemas.envelope import Answer, Refusal, Refused, Request
 
+ANSWERS = msgspec.json.Decoder(Answer)
+REQUESTS = msgspec.json.Decoder(Request)
 Handle = Callable[[Request], Awaitable[Answer]]
 
 
@@ -39,7 +41,7 @@ class WireCommands:
 
     async def send(self, request: Request) -> Answer:
         subject = subjects.command(request.noun, request.key)
-        payload = request.__pydantic_serializer__.to_json(request, exclude_defaults=True)
+        payload = msgspec.json.encode(request)
         try:
             data = await self._wire.ask(subject, payload, self._timeout_s)
         except TooLarge as error:
@@ -50,7 +52,7 @@ class WireCommands:
             raise Unavailable(f"no answer to the command in {self._timeout_s} s") from error
         except BrokerLost as error:
             raise Unavailable(str(error)) from error
-        return accepted(Answer.model_validate_json(data))
+        return accepted(ANSWERS.decode(data))
 
 
 def accepted(answer: Answer) -> Answer:
@@ -79,9 +81,7 @@ async def serve(wire: Wire, handle: Handle, in_flight_max: int) -> None:
         done = await _answered(data, handle)
         if not reply:
             return  # Whoever sent it does not want to know.
-        wire.publish(
-            reply.decode(), done.__pydantic_serializer__.to_json(done, exclude_defaults=True)
-        )
+        wire.publish(reply.decode(), msgspec.json.encode(done))
 
     def finished(task: asyncio.Task[None]) -> None:
         answering.discard(task)
@@ -105,8 +105,8 @@ async def serve(wire: Wire, handle: Handle, in_flight_max: int) -> None:
 async def _answered(data: bytes, handle: Handle) -> Answer:
     """What came of the command in *data*; bytes that are none are refused, and hurt nobody else."""
     try:
-        request = Request.model_validate_json(data)
-    except ValidationError as error:
-        problem = f"This is no command: {error.error_count()} of its fields are wrong."
+        request = REQUESTS.decode(data)
+    except msgspec.MsgspecError as error:
+        problem = f"This is no command: {error}."
         return Answer(seq=0, refused=Refusal(code="invalid_command", message=problem))
     return await handle(request)

@@ -9,21 +9,30 @@ A key is one token, or two for what belongs to something (`evt.message.<channel>
 
 from __future__ import annotations
 
+import re
+
+from schemas.envelope import TOKENS
 from schemas.vocabulary import NOUNS
 
 STREAM = "EVT"
 EVENTS = "evt.>"
 COMMANDS = "cmd.>"
 QUEUE = "actors"
+EVERY = ">"
+KEY = re.compile(TOKENS)
 
 
 def command(noun: str, key: str) -> str:
-    """Where a command for one aggregate is sent."""
+    """Where a command for one aggregate is sent. Raises ValueError for a key that is none."""
+    if not KEY.fullmatch(key):
+        raise ValueError(f"{key!r} is not a key: one or two tokens of letters, digits, _ and -")
     return f"cmd.{noun}.{key}"
 
 
 def event(noun: str, key: str) -> str:
-    """Where the commits of one aggregate lie."""
+    """Where the commits of one aggregate lie. Raises ValueError for a key that is none."""
+    if not KEY.fullmatch(key) and key != EVERY:
+        raise ValueError(f"{key!r} is not a key: one or two tokens of letters, digits, _ and -")
     return f"evt.{noun}.{key}"
 
 

@@ -10,12 +10,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
+import msgspec
+from msgspec import Meta, Struct
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
-Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
+TOKEN = r"^[A-Za-z0-9_-]{1,100}$"  # noqa: S105  # a subject token
+TOKENS = r"^[A-Za-z0-9_-]{1,100}(\.[A-Za-z0-9_-]{1,100})?$"
+
+Id = Annotated[str, StringConstraints(pattern=TOKEN), Meta(pattern=TOKEN)]
 """One subject token: an entity, a command, a commit."""
 
-Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,100}(\.[A-Za-z0-9_-]{1,100})?$")]
+Key = Annotated[str, StringConstraints(pattern=TOKENS), Meta(pattern=TOKENS)]
 """One aggregate within its noun: one token, or two joined by a dot (`<channel>.<message>`)."""
 
 SYSTEM: Id = "system"
@@ -40,7 +45,15 @@ class Event(Message):
     kind: str
 
 
-class Request(Message):
+class Envelope(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of what travels around commands and events.
+
+    Each of them is made and read for every command, which a `msgspec.Struct` does in a tenth of
+    the time of a model; values are checked when they are read, not when they are made.
+    """
+
+
+class Request(Envelope, frozen=True, kw_only=True, omit_defaults=True):
     """A command on its way: who wishes what of which aggregate, and why.
 
     `id` is the identity of the wish: the same id twice has one effect and the same answer.
@@ -59,7 +72,7 @@ class Request(Message):
     command: dict[str, Any]
 
 
-class Header(Message):
+class Header(Envelope, frozen=True, kw_only=True, omit_defaults=True):
     """The signed part of a commit.
 
     `clock` is a hybrid logical clock reading (16 hex digits: 12 of milliseconds since 1970, 4 of
@@ -68,7 +81,7 @@ class Header(Message):
     detached and still be proven. `cause` is the id of the command, `correlation` that of the chain.
     """
 
-    v: int = 1
+    v: int = msgspec.field(default_factory=lambda: 1)  # A factory: it is written all the same.
     id: Id
     noun: Id
     key: Key
@@ -96,15 +109,23 @@ class Commit:
     seq: int = 0
 
 
-class Fact(Message):
+class Fact(Envelope, frozen=True, kw_only=True, omit_defaults=True):
     """An event as it is written: `{"kind": …, "data": {…}}`, with `v` once its shape changed."""
 
     kind: str
     v: int = 1
-    data: dict[str, Any] = {}
+    data: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
-class Answer(Message):
+class Refusal(Envelope, frozen=True, kw_only=True, omit_defaults=True):
+    """Why a command may not be, as it travels: the wire form of `Refused`."""
+
+    code: str
+    message: str
+    detail: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class Answer(Envelope, frozen=True, kw_only=True, omit_defaults=True):
     """What came of a command: the position and time of its commit and the facts in it.
 
     A command that found everything as wished causes no commit; `facts` is then empty and `seq` is
@@ -119,14 +140,6 @@ class Answer(Message):
     refused: Refusal | None = None
 
 
-class Refusal(Message):
-    """Why a command may not be, as it travels: the wire form of `Refused`."""
-
-    code: str
-    message: str
-    detail: dict[str, Any] = {}
-
-
 @dataclass(unsafe_hash=True)  # Not frozen: contextlib sets an exception's traceback.
 class Refused(Exception):
     """An answer, no fault: the command may not be. `code` is stable, `message` says what to do."""
@@ -137,6 +150,3 @@ class Refused(Exception):
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}"
-
-
-Answer.model_rebuild()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel
+import msgspec
 
 from gateway.reference.markdown import code, page, paragraph
 from gateway.reference.shapes import Schema, fields
-from schemas.envelope import Answer, Header, Request
+from schemas.envelope import Answer, Envelope, Header, Request
 from schemas.upcasters import version
 from schemas.vocabulary import NOUNS, Noun
 
@@ -39,9 +39,10 @@ def text() -> str:
     )
 
 
-def _shape(model: type[BaseModel]) -> tuple[str, str]:
-    shape = model.model_json_schema()
-    return paragraph(shape["description"]), fields(shape, shape.get("$defs", {}))
+def _shape(envelope: type[Envelope]) -> tuple[str, str]:
+    definitions = msgspec.json.schema(envelope)["$defs"]
+    shape = definitions[envelope.__name__]
+    return paragraph(shape["description"]), fields(shape, definitions)
 
 
 def _noun(noun: Noun) -> list[str]:

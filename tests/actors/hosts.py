@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from actors.host import Aggregate, Host
 from actors.rooms import AGGREGATES
 from bus.clock import Clock
@@ -60,7 +62,7 @@ def code(answer: Answer) -> str:
 def first(answer: Answer) -> Answer:
     """What the first delivery of the command was answered."""
     assert answer.replayed
-    return answer.model_copy(update={"replayed": False})
+    return msgspec.structs.replace(answer, replayed=False)
 
 
 class Listened(MemoryLog):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -93,7 +94,7 @@ async def test_what_is_no_command_of_the_noun_is_refused(
     command: dict[str, Any], field: str
 ) -> None:
     """With the place that is wrong."""
-    answer = await host(MemoryLog()).handle(POST.model_copy(update={"command": command}))
+    answer = await host(MemoryLog()).handle(msgspec.structs.replace(POST, command=command))
 
     assert code(answer) == "invalid_command"
     assert answer.refused is not None
@@ -115,7 +116,7 @@ async def test_a_trace_runs_through_decision_and_append_into_the_commit() -> Non
     log = MemoryLog()
     trace_id, parent_id = "a" * 32, "b" * 16
     await host(log, telemetry=telemetry).handle(
-        POST.model_copy(update={"traceparent": f"00-{trace_id}-{parent_id}-01"})
+        msgspec.structs.replace(POST, traceparent=f"00-{trace_id}-{parent_id}-01")
     )
     (commit,) = await log.read("message", KEY)
     append, decide = exporter.get_finished_spans()
@@ -136,7 +137,7 @@ async def test_without_tracing_the_callers_trace_is_handed_through() -> None:
     """Whoever does trace finds its own again."""
     log = MemoryLog()
     parent = f"00-{'a' * 32}-{'b' * 16}-01"
-    await host(log).handle(POST.model_copy(update={"traceparent": parent}))
+    await host(log).handle(msgspec.structs.replace(POST, traceparent=parent))
 
     assert (await log.read("message", KEY))[0].header.traceparent == parent
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Any, get_args
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -254,7 +255,7 @@ def test_what_is_no_sealed_field_does_not_open(nonsense: dict[str, Any]) -> None
 )
 def test_a_sealed_field_does_not_open_elsewhere(change: dict[str, str]) -> None:
     sealed, dek = seal_field("x", header_identity(HEADER, "0.content"))
-    elsewhere = HEADER.model_copy(update=change)
+    elsewhere = msgspec.structs.replace(HEADER, **change)
 
     assert open_field(sealed, dek, header_identity(HEADER, "0.content")) == "x"
     with pytest.raises(Unsealable):
@@ -264,7 +265,7 @@ def test_a_sealed_field_does_not_open_elsewhere(change: dict[str, str]) -> None:
 
 
 def test_the_place_of_a_field_is_known_before_its_events_are_written() -> None:
-    written = HEADER.model_copy(update={"digest": "d" * 64})
+    written = msgspec.structs.replace(HEADER, digest="d" * 64)
 
     assert header_identity(written) == header_identity(HEADER)
 

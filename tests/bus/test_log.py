@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bus.log import Conflict, Log, guard
@@ -49,7 +50,7 @@ async def test_what_is_appended_is_read_back_whole(log: Log) -> None:
     seq = await log.append(written, [HI, HO], 0)
     (commit,) = await log.read("message", "general.M1")
 
-    assert commit.header.model_copy(update={"digest": ""}) == written
+    assert msgspec.structs.replace(commit.header, digest="") == written
     assert re.fullmatch("[0-9a-f]{64}", commit.header.digest)
     assert (commit.events, commit.seq) == ((HI, HO), seq)
 

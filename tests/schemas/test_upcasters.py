@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from bus import codec
@@ -39,7 +40,7 @@ CHAIN = Upcasters({("message_posted", 1): named, ("message_posted", 2): threaded
 def commit(*facts: dict[str, Any], **fields: Any) -> bytes:
     """A stored commit with *facts*, as they lie in the log."""
     events = json.dumps(facts).encode()
-    signed = header(digest=codec.digest(events)).model_dump(mode="json") | fields
+    signed = msgspec.to_builtins(header(digest=codec.digest(events))) | fields
     return codec.OPENING + json.dumps(signed).encode() + codec.MIDDLE + events + b"}"
 
 
