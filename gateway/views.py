@@ -5,14 +5,12 @@ Pure: from the directory and rows of the tables to what becomes JSON.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from bus.clock import iso, iso_ms
 from gateway.directory import Account, ApiKey, Channel, Code, Directory
 from schemas.channel import Role
 from schemas.envelope import Answer
-from schemas.message import Attachment, MessagePosted
 
 DAY_MS = 86_400_000
 LIFECYCLE_DAYS = 180
@@ -152,27 +150,26 @@ def posted(
     answer: Answer, channel_id: str, message_id: str, origin: str, directory: Directory
 ) -> View:
     """The message that *answer* tells of, as it was when it was new."""
-    event = MessagePosted(**answer.facts[0].data)
+    data = answer.facts[0].data
     row = {
-        **event.__dict__,
         "id": message_id,
         "channel_id": channel_id,
         "user_id": answer.author,
-        "type": event.message_type,
+        "content": data["content"],
+        "type": data.get("message_type", "text"),
         "created_at": iso(answer.clock),
+        "expires_at": data.get("expires_at"),
         "edited_at": None,
+        "thread_id": data.get("thread_id"),
+        "parent_message_id": data.get("parent_message_id"),
         "reactions": {},
-        "attachments": plain(event.attachments),
-        "security": event.security or {},
+        "attachments": data.get("attachments", ()),
+        "mentions": data.get("mentions", ()),
+        "security": data.get("security") or {},
         "origin": origin,
         "seq": answer.seq,
     }
     return message(row, directory)
-
-
-def plain(attachments: Iterable[Attachment]) -> list[View]:
-    """Attachments as they lie in the tables."""
-    return [dict(one.__dict__) for one in attachments]
 
 
 def attachment(stored: View) -> View:

@@ -42,8 +42,9 @@ async def post_message(call: Call) -> Reply:
 
 def _new_id(call: Call) -> str:
     """Ordered by time, or the same again for the same Idempotency-Key in the same channel."""
-    again = derived_id("M", call.id, call.channel.id, digits=32)
-    return again if call.idempotent else f"M{call.id}"
+    if call.idempotent:
+        return derived_id("M", call.id, call.channel.id, digits=32)
+    return f"M{call.id}"
 
 
 async def list_messages(call: Call) -> Reply:
