@@ -131,7 +131,7 @@ class Reads:
                 await self._succeeded(successor)
             finally:
                 if self.file is not successor:
-                    self._rebuild_worker.submit(self._folder.retire, successor)
+                    await loop.run_in_executor(self._rebuild_worker, self._folder.retire, successor)
             return successor.seq
 
     async def _succeeded(self, successor: ProjectionFile) -> None:
@@ -165,14 +165,17 @@ class Reads:
         async with self._rebuilding:
             loop = asyncio.get_running_loop()
             worker, live = self._rebuild_worker, self.file
-            fault = await unreadable(self.log, await self.log.head())
-            position = min(self.position, fault["seq"] - 1) if fault else self.position
+            head, position = await self.log.head(), self.position
+            fault = await unreadable(self.log, head)
+            if fault is None and head < position:
+                fault = {"seq": head + 1, "reason": "the log ends before it"}
+            position = min(position, fault["seq"] - 1) if fault else position
             aside = await loop.run_in_executor(worker, self._folder.fresh, live.statements)
             try:
                 await self._aside(aside).run(_unheard, until=position)
                 report = await loop.run_in_executor(worker, compare, live, aside, position)
             finally:
-                worker.submit(self._folder.retire, aside)
+                await loop.run_in_executor(worker, self._folder.retire, aside)
             return report | {"difference": report["difference"] or fault}
 
     async def reached(self, seq: int) -> None:

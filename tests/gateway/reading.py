@@ -1,0 +1,92 @@
+"""A log that can be damaged, and tables that are folded from it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from actors.projection_file import Statements
+from actors.rooms import statements
+from bus.log import Stored
+from bus.memory import MemoryLog
+from bus.telemetry import Telemetry
+from gateway.reads import Reads
+from schemas.message import MessagePosted
+from schemas.settings import Settings
+from tests.examples import header
+from tests.logs import DEADLINE_S
+
+SQL = statements()
+HI = MessagePosted(content="Hi.")
+COUNT = "SELECT count(*) FROM message"
+ALL = 2**63 - 1
+
+
+class Log(MemoryLog):
+    """A log that can be damaged."""
+
+    async def say(self, count: int = 1) -> int:
+        """The position of the last of *count* new messages."""
+        seq = await self.head()
+        for _ in range(count):
+            seq = await self.append(header(key=f"general.M{seq + 1}"), [HI], 0)
+        return seq
+
+    def damage(self, seq: int, payload: bytes) -> None:
+        self._stored[seq - 1] = replace(self._stored[seq - 1], payload=payload)
+
+    def forge(self, seq: int) -> None:
+        """Change what a commit says, and not its digest."""
+        self.damage(seq, self._stored[seq - 1].payload.replace(b"Hi.", b"Ho."))
+
+    def misplace(self, seq: int) -> None:
+        """Let a commit lie where another belongs."""
+        self._stored[seq - 1] = replace(self._stored[seq - 1], key="general.M999")
+
+    def lose(self, seq: int, count: int = 1) -> None:
+        """Lose commits, as a broken disk does."""
+        del self._stored[seq - 1 : seq - 1 + count]
+
+    async def head(self) -> int:
+        return self._stored[-1].seq if self._stored else 0
+
+    async def page(self, after: int, limit: int) -> list[Stored]:
+        return [one for one in self._stored if one.seq > after][:limit]
+
+    async def tail(self, after: int, until: int | None = None) -> AsyncIterator[list[Stored]]:
+        while until is None or after < until:
+            news = self._news
+            page = [one for one in self._stored if after < one.seq <= (until or ALL)]
+            if page:
+                after = page[-1].seq
+                yield page
+            else:
+                await news.wait()
+
+
+def reads_of(folder: Path, log: Log, sql: Statements = SQL, **knobs: Any) -> Reads:
+    """Reads that have not been opened."""
+    settings = Settings(read_wait_s=knobs.pop("read_wait_s", DEADLINE_S), **knobs)
+    return Reads(folder, sql, log, settings, Telemetry())
+
+
+@asynccontextmanager
+async def running(
+    folder: Path, log: Log, sql: Statements = SQL, **knobs: Any
+) -> AsyncIterator[Reads]:
+    """Reads that fold what comes."""
+    reads = reads_of(folder, log, sql, **knobs)
+    try:
+        await reads.open()
+        folding = asyncio.create_task(reads.run())
+        try:
+            yield reads
+        finally:
+            folding.cancel()
+            await asyncio.wait([folding])
+    finally:
+        reads.close()
