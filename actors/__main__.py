@@ -11,14 +11,17 @@ from actors.reactor import Reactor, react
 from actors.rooms import AGGREGATES, REACTORS
 from actors.supervisor import supervise
 from bus.attachment import Bus
-from bus.commands import serve
+from bus.commands import LocalCommands, serve
 from bus.topology import Durable
 from schemas.channel import GENERAL, OpenChannel
 from schemas.envelope import SYSTEM, Refused, Request
 
 
-async def act(bus: Bus) -> None:
-    """Run every actor on *bus*, for ever. Raises when one fails too often, or the broker goes."""
+async def act(bus: Bus, here: LocalCommands | None = None) -> None:
+    """Run every actor on *bus*, for ever. Raises when one fails too often, or the broker goes.
+
+    Commands sent *here*, in this process, reach the actors without the broker.
+    """
     host = Host(
         AGGREGATES,
         bus.log,
@@ -28,6 +31,8 @@ async def act(bus: Bus) -> None:
         bus.settings,
         bus.telemetry,
     )
+    if here is not None:
+        here.attend(host.handle)
     in_flight_max = bus.settings.host_commands_in_flight_max
     rooms: dict[str, Callable[[], Awaitable[None]]] = {
         "log": bus.log.flush,

@@ -17,7 +17,7 @@ from nats.errors import Error as NatsError
 
 from bus.clock import Clock
 from bus.codec import parse
-from bus.commands import WireCommands
+from bus.commands import Commands, WireCommands
 from bus.connection import RETRY_S, Connection, connected, wired
 from bus.consumer import Delivery, deliveries
 from bus.crypto import Identity
@@ -41,7 +41,7 @@ class Bus:
     identity: Identity
     telemetry: Telemetry
     log: JetStreamLog
-    commands: WireCommands
+    commands: Commands
     clock: Clock
     wire: Wire
     connection: Connection

@@ -79,8 +79,11 @@ async def connected(
     try:
         yield connection
     finally:
-        connection.leave()
-        await _drained(connection.client, settings.shutdown_timeout_s)
+        if connection.lost.done():
+            await connection.client.close()  # Nobody is left to drain to.
+        else:
+            connection.leave()
+            await _drained(connection.client, settings.shutdown_timeout_s)
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
@@ -22,6 +22,7 @@ import structlog
 
 from actors.__main__ import act, durables
 from bus.attachment import attached, prepared
+from bus.commands import LocalCommands
 from bus.connection import located
 from bus.crypto import Identity
 from bus.holding import hold
@@ -74,14 +75,17 @@ async def up(settings: Settings, announce: Announce, environ: Mapping[str, str])
             async with _broker(settings, environ) as (endpoint, watch):
                 await prepared(endpoint, settings, durables())
                 opened = _opened(settings, identity, endpoint, door, told)
+                here = LocalCommands(settings.command_timeout_s)
                 async with (
                     attached(endpoint, "actors", identity, settings, telemetry) as actors,
-                    attached(endpoint, "gateway", identity, settings, telemetry) as gateway,
+                    attached(endpoint, "gateway", identity, settings, telemetry) as bus,
                     asyncio.TaskGroup() as group,
                 ):
                     group.create_task(watch())
-                    group.create_task(act(actors))
-                    group.create_task(serve(gateway, door, socket, opened))
+                    group.create_task(act(actors, here))
+                    # In the body, not in the group: whoever stops us stops the gateway first,
+                    # while the actors still answer what it has taken in.
+                    await serve(replace(bus, commands=here), door, socket, opened)
 
         await _renewed("node", once, settings, telemetry)
 
