@@ -16,7 +16,7 @@ import typer
 from gateway.cli import bench, channel, config, key, log, node, user
 from gateway.cli.call import share
 from gateway.cli.exits import MEANINGS, Exit, Failure
-from gateway.cli.terminal import Terminal
+from gateway.cli.terminal import Enough, Terminal
 
 RUNNING = "The node"
 TALKING = "Talking"
@@ -74,7 +74,7 @@ def main(words: Sequence[str] | None = None) -> None:
         sys.exit(failure.exit_code)
     except KeyboardInterrupt:
         sys.exit(Exit.INTERRUPTED)
-    except BrokenPipeError:
-        # Whoever read us has read enough; nothing more can be said, at exit neither.
+    except Enough:
+        # What is still in the buffer goes nowhere; at exit Python would complain of that.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(Exit.OK)

@@ -44,13 +44,24 @@ PEOPLE = ("green", "yellow", "blue", "magenta", "cyan", "bright_red", "bright_gr
 BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f")
 
 
+class Enough(Exception):
+    """Whoever reads our output has read enough, and is gone."""
+
+
+class Screen(Console):
+    """A console that takes the end of its reader for an end and no failure."""
+
+    def on_broken_pipe(self) -> None:
+        raise Enough
+
+
 class Terminal:
     """Both streams of one command; `json` tells that a program listens."""
 
-    def __init__(self, json: bool = False, color: bool = True) -> None:
+    def __init__(self, json: bool = False) -> None:
         self.json = json
-        self.out = _console(sys.stdout, color)
-        self.err = _console(sys.stderr, color)
+        self.out = _console(sys.stdout)
+        self.err = _console(sys.stderr)
 
     @property
     def interactive(self) -> bool:
@@ -94,18 +105,19 @@ class Terminal:
             self.err.print(Text.assemble(("  → ", "command"), failure.remedy))
 
 
-def _console(stream: TextIO, color: bool) -> Console:
+def _console(stream: TextIO) -> Screen:
     columns = None if stream.isatty() else PIPE_COLUMNS
-    return Console(
-        file=stream, theme=THEME, width=columns, highlight=False, no_color=None if color else True
-    )
+    return Screen(file=stream, theme=THEME, width=columns, highlight=False)
 
 
 def line(data: Any, stream: TextIO | None = None) -> None:
     """*data* as one line of JSON, at once."""
     stream = stream or sys.stdout
-    stream.write(orjson.dumps(data).decode() + "\n")
-    stream.flush()
+    try:
+        stream.write(orjson.dumps(data).decode() + "\n")
+        stream.flush()
+    except BrokenPipeError as error:
+        raise Enough from error
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str | Text]], empty: str = "") -> Table:

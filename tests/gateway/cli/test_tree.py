@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -190,3 +192,26 @@ def test_the_configuration_file_has_a_place(type_in: Type, tmp_path: Path) -> No
 
     assert path["config"] == str(tmp_path / "config" / "canopy" / "canopy.toml")
     assert path["exists"] is False
+
+
+def test_another_program_at_the_address_is_told_apart(type_in: Type) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Stranger) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        said = type_in("status", "--url", url)
+        server.shutdown()
+
+    assert said.code == Exit.UNREACHABLE
+    assert "is not a Canopy node" in said.err
+
+
+class Stranger(BaseHTTPRequestHandler):
+    """A web server that is none of ours."""
+
+    def do_GET(self) -> None:  # the name that http.server calls
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"<h1>It works!</h1>")
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Nothing worth telling."""

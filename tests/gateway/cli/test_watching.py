@@ -212,3 +212,41 @@ def test_tap_misses_nothing_when_the_node_is_killed(mortal: Node, tmp_path: Path
     assert "The node went away" in err
     assert "The node is back" in err
     assert tap.returncode == Exit.OK
+
+
+def test_ctrl_c_ends_a_tap_without_a_word(node: Node, key: str, tmp_path: Path) -> None:
+    env = environment(tmp_path, CANOPY_URL=node.url, CANOPY_API_KEY=key)
+    tap = subprocess.Popen(
+        [CANOPY, "tap", "--after", "0", "--json"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env,
+    )  # fmt: skip
+    assert tap.stdout is not None
+    tap.stdout.readline()
+    tap.send_signal(signal.SIGINT)
+    _, err = tap.communicate(timeout=10)
+
+    assert tap.returncode == Exit.INTERRUPTED
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("form", ["--json", "--no-json"])
+def test_a_reader_that_has_read_enough_is_no_trouble(
+    form: str, node: Node, key: str, tmp_path: Path
+) -> None:
+    env = environment(tmp_path, CANOPY_URL=node.url, CANOPY_API_KEY=key)
+    tap = subprocess.Popen(
+        [CANOPY, "tap", "--after", "0", *([form] if form == "--json" else [])],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env,
+    )  # fmt: skip
+    assert tap.stdout is not None
+    assert tap.stderr is not None
+    tap.stdout.readline()
+    tap.stdout.close()
+    posted = [CANOPY, "post", "general", "Into the void."]
+    while tap.poll() is None:
+        subprocess.run(posted, env=env, capture_output=True, check=True)
+    err = tap.stderr.read()
+    tap.stderr.close()
+
+    assert tap.returncode == Exit.OK
+    assert "Traceback" not in err

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 from rich.text import Text
 
+from gateway.cli.call import URL
 from gateway.cli.key import Made, shown_key
 from gateway.cli.lines import Lines
 from gateway.cli.node import duration
+from gateway.cli.running import welcome
 from gateway.cli.sentences import TELLING, Names, place, sentences
-from gateway.cli.terminal import THEME, Terminal, plain, table
+from gateway.cli.terminal import THEME, Screen, Terminal, plain, table
+from gateway.node import Up
 from schemas.vocabulary import EVENTS
 
 NAMES = Names({"user_a": "ann", "user_b": "bob"}, {"C1": "ops", "general": "general"})
@@ -196,8 +200,8 @@ def test_a_duration_is_told_by_its_two_largest_parts(seconds: float, shown: str)
 
 
 def test_a_key_can_be_copied_from_a_narrow_terminal() -> None:
-    terminal = Terminal(color=False)
-    terminal.out = Console(file=io.StringIO(), force_terminal=True, width=40, theme=THEME)
+    terminal = Terminal()
+    terminal.out = Screen(file=io.StringIO(), force_terminal=True, width=40, theme=THEME)
     made = Made("cnp_key_" + "x" * 80, Text("ann is here."))
 
     with terminal.out.capture() as captured:
@@ -206,3 +210,34 @@ def test_a_key_can_be_copied_from_a_narrow_terminal() -> None:
     lines = Text.from_ansi(captured.get()).plain.splitlines()
     assert f"API key   {made.api_key}" in lines
     assert f"export CANOPY_API_KEY={made.api_key}" in lines
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_the_welcome_says_where_to_go_and_how_to_begin(columns: int) -> None:
+    console = Console(file=io.StringIO(), width=columns, theme=THEME)
+
+    first = Up("http://127.0.0.1:7771", "ABCD-EFGH-JKLM", Path("/data"), "n1", "nats://x", 0)
+    console.print(welcome(first))
+
+    assert isinstance(console.file, io.StringIO)
+    shown = console.file.getvalue()
+    assert "http://127.0.0.1:7771" in shown
+    assert "ABCD-EFGH-JKLM" in shown
+    assert "canopy user add" in shown
+    assert "export CANOPY_URL=http://127.0.0.1:7771" in shown
+    assert "nats --context canopy sub 'evt.>'" in shown
+    assert "/data" in shown
+    assert "Ctrl-C" in shown
+    assert max(map(len, shown.splitlines())) <= columns
+
+
+def test_a_node_that_has_an_owner_shows_no_code() -> None:
+    console = Console(file=io.StringIO(), width=80, theme=THEME)
+
+    console.print(welcome(Up(URL, "", Path.home() / "canopy", "n1", "nats://x", 7)))
+
+    assert isinstance(console.file, io.StringIO)
+    shown = console.file.getvalue()
+    assert "Setup code" not in shown
+    assert "CANOPY_URL" not in shown
+    assert "~/canopy" in shown
