@@ -26,15 +26,15 @@ def limit(call: Call) -> int:
     return min(call.query.limit or settings.page_default, settings.page_max)
 
 
-async def page(call: Call, channel_id: str, start: Start) -> Page:
-    """Messages of a channel from *start*, from the oldest to the newest."""
+async def page(call: Call, channel_id: str, start: Start, most: int) -> Page:
+    """At most *most* messages of a channel from *start*, from the oldest to the newest."""
     now = iso_ms(call.now_ms)
     sql = STATEMENTS[start.direction]
 
     async def fetch(seq: int, count: int) -> list[Row]:
         return await call.rows(sql, channel_id, seq, now, count)
 
-    return await pages.fill(fetch, _present(call), start, limit(call))
+    return await pages.fill(fetch, _present(call), start, most)
 
 
 async def thread(call: Call, channel_id: str, root_id: str, start: Start) -> Page:
@@ -70,8 +70,8 @@ async def start(call: Call, channel_id: str) -> Start:
     if call.query.cursor is not None:
         return call.gateway.cursors.read(what, call.query.cursor)
     if call.query.before is not None:
-        found = await call.rows(queries.SEQ, call.query.before, channel_id)
-        return Start("older", existing_one(found)["seq"])
+        found = await call.rows(queries.SEQ, call.query.before)
+        return Start("older", existing_one(_within(found, channel_id))["seq"])
     return NEWEST
 
 
@@ -89,7 +89,7 @@ async def versions(call: Call, channel_id: str, message_id: str) -> list[Row]:
 
 
 async def _with_changes(call: Call, channel_id: str, message_id: str) -> tuple[Row, list[Row]]:
-    rows = await call.rows(queries.ONE, message_id, channel_id, iso_ms(call.now_ms))
+    rows = await _find(call, channel_id, message_id)
     changes = await call.rows(queries.CHANGES_OF_ONE, message_id)
     return existing_one(rows), changes
 
@@ -137,12 +137,20 @@ async def _latest(call: Call, channel_id: str, message_id: str) -> list[Row]:
     It may be newer than the tables: before saying that there is none, they are given the time to
     reach the end of the log.
     """
-    now = iso_ms(call.now_ms)
-    rows = await call.rows(queries.ONE, message_id, channel_id, now)
+    rows = await _find(call, channel_id, message_id)
     if not rows:
         await call.gateway.reads.reached(await call.head())
-        rows = await call.rows(queries.ONE, message_id, channel_id, now)
+        rows = await _find(call, channel_id, message_id)
     return queries.present(rows, await call.rows(queries.CHANGES_OF_ONE, message_id))
+
+
+async def _find(call: Call, channel_id: str, message_id: str) -> list[Row]:
+    rows = await call.rows(queries.ONE, message_id, iso_ms(call.now_ms))
+    return _within(rows, channel_id)
+
+
+def _within(rows: list[Row], channel_id: str) -> list[Row]:
+    return [row for row in rows if row["channel_id"] == channel_id]
 
 
 _FAULT = {

@@ -5,6 +5,7 @@ Pure: from the directory and rows of the tables to what becomes JSON.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from bus.clock import iso, iso_ms
@@ -80,23 +81,12 @@ def channel(one: Channel, role: Role | None, directory: Directory, reader_id: st
     }
 
 
-def activity(one: Channel, row: View, now_ms: int) -> View:
-    """What was said in a channel, as far as its list tells, and how long it has to live."""
-    last_ms = row["last_message_ms"]
-    return {
-        "unread_count": row["unread_count"],
-        "read_seq": row["read_seq"],
-        "last_message_at": _iso(last_ms),
-        "last_activity_at": iso_ms(last_ms or one.created_ms),
-        **lifecycle(one, last_ms or one.created_ms, now_ms),
-    }
-
-
-def lifecycle(one: Channel, active_ms: int, now_ms: int) -> View:
-    """How long a channel lives that was active at *active_ms*."""
+def lifecycle(one: Channel, active_at: str, now_ms: int) -> View:
+    """How long a channel lives that was last active at *active_at* (ISO 8601)."""
     ttl_days = one.ttl_days or LIFECYCLE_DAYS
     preserved = one.preserved or one.type == "general"
-    left = max(0, ttl_days - (now_ms - active_ms) // DAY_MS)
+    active_ms = datetime.fromisoformat(active_at).timestamp() * 1000
+    left = max(0, ttl_days - int(now_ms - active_ms) // DAY_MS)
     status = "active" if preserved or left > WARNING_DAYS else "expiring"
     return {
         "lifecycle_ttl_days": ttl_days,

@@ -81,31 +81,28 @@ GROUP BY channel_id, account_id
 HAVING arg_max(muted, (clock, origin))
 """
 
-ACTIVITY = """
-WITH caller AS (
-    SELECT unnest($1::VARCHAR[]) AS channel_id, unnest($2::UBIGINT[]) AS since
-), position AS (
-    SELECT c.channel_id, greatest(c.since, coalesce(max(r.read_seq), 0)) AS read_seq
-    FROM caller c
-    LEFT JOIN cursor r ON r.channel_id = c.channel_id AND r.account_id = $3
-    GROUP BY c.channel_id, c.since
-), heard AS (
-    SELECT m.channel_id, m.id, m.time,
-           m.seq > p.read_seq AND m.user_id <> $3 AS unread
-    FROM message m
-    JOIN position p ON p.channel_id = m.channel_id
-    WHERE (m.expires_at IS NULL OR m.expires_at > $4::TIMESTAMP)
+UNREAD = """
+WITH mark AS (
+    SELECT unnest($1::VARCHAR[]) AS channel_id, unnest($2::UBIGINT[]) AS seq
 )
-SELECT p.channel_id, p.read_seq,
-       count(*) FILTER (h.unread) AS unread_count,
-       epoch_ms(max(h.time)) AS last_message_ms
-FROM position p
-LEFT JOIN (
-    SELECT * FROM heard
-    WHERE id NOT IN (SELECT id FROM message_change WHERE kind = 'message_deleted')
-) h ON h.channel_id = p.channel_id
-GROUP BY p.channel_id, p.read_seq
+SELECT m.channel_id, count(*) AS unread_count
+FROM message m
+JOIN mark ON mark.channel_id = m.channel_id AND m.seq > mark.seq
+ANTI JOIN (SELECT id FROM message_change WHERE kind = 'message_deleted') d ON d.id = m.id
+WHERE m.seq > $3 AND m.user_id <> $4 AND (m.expires_at IS NULL OR m.expires_at > $5::TIMESTAMP)
+GROUP BY m.channel_id
 """
-"""`$1` channels, `$2` the positions at which account `$3` joined each, `$4` now (UTC): how far it
-has read, how much it has not, and when something was last said there.
+"""How many messages of others there are in each of the channels `$1` beyond the positions `$2`,
+none of which is below `$3`, to the account `$4` at the time `$5`. No row for none.
 """
+
+LAST = """
+SELECT channel_id, id, epoch_ms(time) AS last_message_ms
+FROM message
+WHERE seq IN (
+    SELECT max(seq) FROM message
+    WHERE expires_at IS NULL OR expires_at > $1::TIMESTAMP
+    GROUP BY channel_id
+)
+"""
+"""The last message of every channel at the time `$1`, deleted or not."""

@@ -59,8 +59,10 @@ SEARCH = f"""{_ROW} (
 ) ORDER BY seq DESC"""
 """Like `NEWEST`, of messages whose present content is like `$5` (escaped with a backslash)."""
 
-ONE = f"""{_ROW} message WHERE id = $1 AND channel_id = $2 AND {_ALIVE}"""
-"""Message `$1` of channel `$2`, alive at the time `$3`."""
+ONE = f"""{_ROW} message WHERE id = $1 AND {_ALIVE.replace("$3", "$2")}"""
+"""Message `$1`, alive at the time `$2`, whatever its channel: asking for that too would make DuckDB
+scan the table instead of using the index.
+"""
 
 _CHANGE = """
 SELECT seq, id, user_id, clock, origin, kind, data,
@@ -73,7 +75,7 @@ CHANGES = f"{_CHANGE} WHERE list_contains($1::VARCHAR[], id)"
 CHANGES_OF_ONE = f"{_CHANGE} WHERE id = $1"
 """All that happened to one message, found by the index."""
 
-SEQ = "SELECT seq FROM message WHERE id = ? AND channel_id = ?"
+SEQ = "SELECT seq, channel_id FROM message WHERE id = $1"
 """Where a message was posted, whatever became of it."""
 
 COUNT = "SELECT count(*) AS messages FROM message"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from actors.channel import queries
 from bus.clock import derived_id, iso, iso_ms
 from gateway import about, history, views
+from gateway.activity import Activity, activity
 from gateway.call import Call, Reply
 from gateway.directory import Channel
 from gateway.shapes import channel as shape
@@ -109,34 +109,33 @@ async def mark_read(call: Call) -> Reply:
     key = f"{call.channel.id}.{call.principal.id}"
     answer = await call.send("cursor", key, AdvanceCursor(seq=to))
     await call.gateway.reads.reached(answer.seq)
-    row = (await _activity(call, [call.channel]))[call.channel.id]
+    now = (await activity(call, [call.channel]))[call.channel.id]
     body = {
         "success": True,
         "channel_id": call.channel.id,
-        "read_seq": row["read_seq"],
-        "unread_count": row["unread_count"],
+        "read_seq": now.read_seq,
+        "unread_count": now.unread_count,
         "seq": answer.seq,
     }
     return Reply(body, seq=answer.seq)
 
 
 async def _shown(call: Call, channels: list[Channel]) -> list[views.View]:
-    rows = await _activity(call, channels)
-    return [
-        views.channel(one, call.directory.role(one.id, me), call.directory, me)
-        | views.activity(one, rows[one.id], call.now_ms)
-        for me in (call.principal.id,)
-        for one in channels
-    ]
+    found = await activity(call, channels)
+    return [_view(call, one, found[one.id]) for one in channels]
 
 
-async def _activity(call: Call, channels: list[Channel]) -> dict[str, views.View]:
-    """What was said in each channel, as far as the caller is concerned: one statement for all."""
+def _view(call: Call, one: Channel, said: Activity) -> views.View:
     me = call.principal.id
-    ids = [one.id for one in channels]
-    since = [call.directory.joined(one, me) for one in channels]
-    rows = await call.rows(queries.ACTIVITY, ids, since, me, iso_ms(call.now_ms))
-    return {row["channel_id"]: row for row in rows}
+    active_at = said.last_message_at or iso_ms(one.created_ms)
+    return {
+        **views.channel(one, call.directory.role(one.id, me), call.directory, me),
+        "unread_count": said.unread_count,
+        "read_seq": said.read_seq,
+        "last_message_at": said.last_message_at,
+        "last_activity_at": active_at,
+        **views.lifecycle(one, active_at, call.now_ms),
+    }
 
 
 def _opened(call: Call, answer: Answer, channel_id: str) -> views.View:

@@ -50,7 +50,7 @@ def _new_id(call: Call) -> str:
 async def list_messages(call: Call) -> Reply:
     """A page of a channel, the newest one unless asked otherwise."""
     start = await history.start(call, call.channel.id)
-    page = await history.page(call, call.channel.id, start)
+    page = await history.page(call, call.channel.id, start, history.limit(call))
     what, cursors, older = f"messages {call.channel.id}", call.gateway.cursors, page.older
     messages = [views.message(row, call.directory) for row in page.items]
     return Reply(

@@ -9,9 +9,8 @@ from tests.actors.tables import Tables
 
 def position(tables: Tables, channel_id: str, account_id: str) -> int:
     """How far an account has read a channel."""
-    (row,) = tables.rows(queries.POSITION, channel_id, account_id)
-    (seq,) = row.values()
-    return int(seq)
+    rows = tables.rows(queries.POSITIONS, account_id, [channel_id])
+    return sum(row["read_seq"] for row in rows)
 
 
 def test_a_cursor_never_goes_back() -> None:

@@ -79,7 +79,7 @@ def test_an_edit_replaces_and_the_history_keeps() -> None:
         tables.tell("message", "C1.M1", MessagePosted(content="Helo", attachments=(file,)))
         tables.tell("message", "C1.M1", MessageEdited(content="Hello", mentions=("bob",)), at=60)
         (message,) = present(tables)
-        (row,) = tables.rows(queries.ONE, "M1", "C1", NOW)
+        (row,) = tables.rows(queries.ONE, "M1", NOW)
         versions = queries.history(row, tables.rows(queries.CHANGES_OF_ONE, "M1"))
 
     assert (message["content"], message["attachments"]) == ("Hello", [])

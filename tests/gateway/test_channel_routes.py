@@ -211,6 +211,18 @@ async def test_the_past_before_one_came_is_not_unread(canopy: Canopy, ann: Calle
     assert general["last_message_at"] is not None
 
 
+async def test_what_was_deleted_was_not_the_last_word(ann: Caller) -> None:
+    kept = await ann.post("/channels/messages", {"channel_id": "general", "content": "kept"})
+    gone = await ann.post("/channels/messages", {"channel_id": "general", "content": "gone"})
+    await ann.ok("DELETE", f"/channels/general/messages/{gone['message']['id']}")
+    (general,) = (await ann.get("/channels"))["channels"]
+    await ann.ok("DELETE", f"/channels/general/messages/{kept['message']['id']}")
+    (silent,) = (await ann.get("/channels"))["channels"]
+
+    assert general["last_message_at"] == kept["message"]["created_at"]
+    assert silent["last_message_at"] is None
+
+
 async def test_a_muted_channel_says_so(bob: Caller) -> None:
     await bob.post("/channels/general/mute", {"muted": True})
     muted = await bob.get("/channels/general")
