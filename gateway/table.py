@@ -220,7 +220,8 @@ def _needs(route: Route) -> str:
         "pending": "For every account, approved or not.",
         "active": "For active accounts.",
     }[rule.standing]
-    text = (route.handler.__doc__ or "").strip()
+    paragraphs = (route.handler.__doc__ or "").split("\n\n")
+    text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
     scope = f" Scope: `{rule.scope}`." if rule.scope else ""
     return f"{text}\n\n{who}{scope}".strip()
 
