@@ -147,7 +147,9 @@ class Settings(BaseModel):
     shutdown_timeout_s: float = _knob(1.5, "seconds", "For open requests when stopping.", gt=0)
     requests_per_second_max: int = _knob(1000, "requests/s", "Of one account.", ge=1)
     requests_burst_max: int = _knob(4000, "requests", "Of one account at once.", ge=1)
-    logins_per_minute_max: int = _knob(60, "attempts/min", "From one address.", ge=1)
+    logins_per_minute_max: int = _knob(
+        30, "attempts/min", "To sign in, from one address and into one account.", ge=1
+    )
     registrations_per_minute_max: int = _knob(60, "attempts/min", "From one address.", ge=1)
     password_hashes_in_flight_max: int = _knob(
         2, "hashes", "Checked at once; each takes 64 MiB.", ge=1, le=64
@@ -159,7 +161,6 @@ class Settings(BaseModel):
     auto_approve_agents: bool = _knob(
         False, "yes/no", "Agents that register are active without anyone's approval."
     )
-    open_registration: bool = _knob(True, "yes/no", "People may register without a code.")
 
     # --- Watching ---------------------------------------------------------------------------------
     otlp_endpoint: str | None = _knob(
