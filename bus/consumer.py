@@ -7,6 +7,7 @@ would drop silently; docs/explanation/write-path.md).
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, suppress
 
@@ -72,10 +73,12 @@ async def _pulled(client: Client, durable: str) -> AsyncGenerator[Delivery]:
         while True:
             await client.publish(subject, pull, reply=inbox)
             for _ in range(PULL_MAX):
+                _end_if_cancelled()
                 try:
                     message = await subscription.next_msg(timeout=PULL_EXPIRES_S + 5)
                 except NatsTimeout:
                     break
+                _end_if_cancelled()
                 if message.headers and "Status" in message.headers:
                     _expired(durable, message.headers)
                     break
@@ -83,6 +86,17 @@ async def _pulled(client: Client, durable: str) -> AsyncGenerator[Delivery]:
     finally:
         with suppress(NatsError):  # The connection ends the subscription as well.
             await _given_back(subscription, message)
+
+
+def _end_if_cancelled() -> None:
+    """Raises CancelledError when the task has been cancelled and did not hear of it.
+
+    nats-py waits with `asyncio.wait_for`, which in Python 3.11 forgets a cancellation that comes
+    together with what it waits for: a reactor at work would outlive its room.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 async def _given_back(subscription: Subscription, last: Msg | None) -> None:

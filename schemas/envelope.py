@@ -16,11 +16,13 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 
 TOKEN = r"^[A-Za-z0-9_-]{1,100}$"  # noqa: S105  # a subject token
 TOKENS = r"^[A-Za-z0-9_-]{1,100}(\.[A-Za-z0-9_-]{1,100})?$"
+END = r"(?!\n)"
+"""In msgspec, which takes Python's patterns, `$` also matches before a last line break."""
 
-Id = Annotated[str, StringConstraints(pattern=TOKEN), Meta(pattern=TOKEN)]
+Id = Annotated[str, StringConstraints(pattern=TOKEN), Meta(pattern=TOKEN + END)]
 """One subject token: an entity, a command, a commit."""
 
-Key = Annotated[str, StringConstraints(pattern=TOKENS), Meta(pattern=TOKENS)]
+Key = Annotated[str, StringConstraints(pattern=TOKENS), Meta(pattern=TOKENS + END)]
 """One aggregate within its noun: one token, or two joined by a dot (`<channel>.<message>`)."""
 
 SYSTEM: Id = "system"

@@ -33,8 +33,8 @@ DOORS: dict[str, tuple[str, ...]] = {
     "nacl": ("bus.crypto",),
     "opentelemetry": ("bus.telemetry",),
     "prometheus_client": ("bus.telemetry",),
-    "duckdb": ("actors.projector", "actors.projection_file", "gateway.reads"),
-    "pyarrow": ("actors.projector", "actors.projection_file", "gateway.reads"),
+    "duckdb": ("actors.projection_file", "actors.projection_folder"),
+    "pyarrow": ("actors.projection_file",),
     "aiohttp": ("gateway",),
     "argon2": ("gateway.auth",),
     "itsdangerous": ("gateway.auth", "gateway.pages"),
@@ -44,7 +44,8 @@ DOORS: dict[str, tuple[str, ...]] = {
 """Which modules may import a dependency: replacing one touches one place."""
 
 FROM_ACTORS = re.compile(
-    r"actors\.(__main__|projector|projection_file|rooms|supervisor|\w+\.queries)(\.|$)"
+    r"actors\.(__main__|projector|projection_file|projection_folder|rooms|supervisor|\w+\.queries)"
+    r"(\.|$)"
 )
 """What the gateway may know of the actors: how to run them and how facts become tables, never how
 they are decided."""

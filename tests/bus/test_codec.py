@@ -157,6 +157,8 @@ NONSENSE = {
     "two kinds": sealed([{"kind": "message_posted", "data": {"kind": "message_edited"}}]),
     "a field too many": sealed([], mood="good"),
     "an id that is none": sealed([], id="a b"),
+    "an id of two lines": sealed([], id="a\n"),
+    "a key of two lines": sealed([], key="a.b\n"),
     "a header of the future": sealed([], v=2),
 }
 

@@ -108,6 +108,20 @@ async def test_what_is_put_off_comes_again(bus: Bus) -> None:
             await delivery.again(0.001)
 
 
+async def test_whoever_is_told_to_stop_stops(bus: Bus) -> None:
+    """Also while more is being handed over than can be worked on."""
+    for nth in range(100):
+        await told(bus.log, HI, f"general.M{nth}")
+    for _ in range(20):
+        working = asyncio.create_task(delivered(bus, 100, done=False))
+        await bus.log.head()
+        working.cancel()
+        ended, _ = await asyncio.wait([working], timeout=DEADLINE_S)
+
+        assert working in ended
+        assert working.cancelled()
+
+
 async def test_a_poisoned_commit_is_named(bus: Bus) -> None:
     """The room ends with the position in its error; the commit waits for who can read it."""
     await bus.wire.ask("evt.message.general.M1", b"hello", DEADLINE_S)
