@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -121,3 +121,18 @@ async def line(url: str) -> AsyncIterator[Line]:
             writer.close()
             with suppress(ConnectionError):
                 await writer.wait_closed()
+
+
+@asynccontextmanager
+async def behind_a_line(knobs: Settings) -> AsyncIterator[tuple[Bus, Bus, Line]]:
+    """One log seen directly, and seen over a line that can be cut."""
+    async with (
+        fresh_broker(knobs) as running,
+        bus_on(running.endpoint, knobs) as near,
+        line(running.endpoint.url) as between,
+        bus_on(replace(running.endpoint, url=between.url), knobs) as far,
+    ):
+        try:
+            yield near, far, between
+        finally:
+            between.cut = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -20,6 +21,7 @@ from schemas.settings import MIB
 from schemas.workspace import ClaimWorkspace
 from tests.actors.hosts import KEY, POST, Listened, code, host, like, wish
 from tests.examples import request
+from tests.logs import behind_a_line, settings
 
 
 @pytest.mark.parametrize(
@@ -53,6 +55,19 @@ async def test_an_answer_that_was_lost_is_found_by_its_cause() -> None:
 
     assert (again.seq, again.replayed) == (1, True)
     assert await log.head() == 1
+
+
+async def test_an_answer_that_the_line_lost_is_found_by_its_cause(tmp_path: Path) -> None:
+    """On the real broker, where the retry of the very same bytes would be a conflict."""
+    async with behind_a_line(settings(tmp_path, append_timeout_s=0.2)) as (near, far, between):
+        one = host(far.log)
+        between.cut = True
+        assert code(await one.handle(POST)) == "unacknowledged"
+        between.cut = False
+        again = await one.handle(POST)
+
+        assert (again.seq, again.replayed) == (1, True)
+        assert await near.log.head() == 1
 
 
 async def test_a_commit_that_no_log_takes_is_refused() -> None:

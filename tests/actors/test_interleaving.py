@@ -19,7 +19,7 @@ from actors.rooms import AGGREGATES
 from tests.examples import NAMES, Said, commands, header, histories
 from tests.given import Given
 
-quick = settings(max_examples=60, deadline=None)
+quick = settings(max_examples=40, deadline=None)
 every_aggregate = pytest.mark.parametrize("aggregate", AGGREGATES, ids=lambda one: one.noun)
 
 

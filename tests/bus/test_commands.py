@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from bus.attachment import Bus
-from bus.commands import Handle, Unavailable, WireCommands, serve
+from bus.commands import Handle, LocalCommands, Unavailable, WireCommands, serve
 from bus.server import Broker
 from schemas.envelope import Answer, Fact, Refusal, Refused, Request
 from schemas.message import PostMessage
@@ -221,3 +221,29 @@ async def test_the_end_of_the_room_is_the_end_of_what_it_was_doing(bus: Bus) -> 
     asking.cancel()
 
     assert ended.is_set()
+
+
+async def test_actors_of_the_same_process_are_asked_without_a_way_between() -> None:
+    """The same answers, and the same refusals."""
+    here = LocalCommands(DEADLINE_S)
+    here.attend(done)
+    assert await here.send(SAY) == await done(SAY)
+
+    async def refuse(_: Request) -> Answer:
+        return Answer(seq=0, refused=Refusal(code="not_author", message="Only its author."))
+
+    here.attend(refuse)
+    with pytest.raises(Refused, match="not_author"):
+        await here.send(SAY)
+
+
+async def test_whoever_is_early_waits_for_the_actors_but_not_for_ever() -> None:
+    """They are on their way when a process starts."""
+    here = LocalCommands(0.05)
+    with pytest.raises(Unavailable, match="not there yet"):
+        await here.send(SAY)
+    early = asyncio.create_task(here.send(SAY))
+    await asyncio.sleep(0)
+    here.attend(done)
+
+    assert await early == await done(SAY)

@@ -11,8 +11,6 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +18,19 @@ import pytest
 
 from bus import codec
 from bus.attachment import Bus
+from bus.connection import wired
 from bus.log import Conflict, JetStreamLog, Unacknowledged, Unstored
+from bus.server import broker
 from bus.wire import BrokerLost
 from schemas.message import MessagePosted
-from schemas.settings import KIB, Settings
+from schemas.settings import KIB
 from tests.examples import header
 from tests.logs import (
     DEADLINE_S,
-    Line,
+    behind_a_line,
     bus_on,
     fresh_broker,
     fresh_bus,
-    line,
     listened,
     settings,
     told,
@@ -233,21 +232,6 @@ async def test_a_lost_answer_to_a_batch_is_unknown_to_all_in_it(tmp_path: Path) 
         assert await bus.log.head() == 20
 
 
-@asynccontextmanager
-async def behind_a_line(knobs: Settings) -> AsyncIterator[tuple[Bus, Bus, Line]]:
-    """One log seen directly, and seen over a line that can be cut."""
-    async with (
-        fresh_broker(knobs) as running,
-        bus_on(running.endpoint, knobs) as near,
-        line(running.endpoint.url) as between,
-        bus_on(replace(running.endpoint, url=between.url), knobs) as far,
-    ):
-        try:
-            yield near, far, between
-        finally:
-            between.cut = False
-
-
 async def test_a_full_log_says_so(tmp_path: Path) -> None:
     """Nothing is discarded to make room, and nothing is stored."""
     knobs = settings(tmp_path, log_bytes_max=64 * KIB)
@@ -258,6 +242,24 @@ async def test_a_full_log_says_so(tmp_path: Path) -> None:
             await asyncio.gather(*(told(bus.log, large, f"x.M{nth}") for nth in range(3)))
 
         assert [one.seq for one in (await bus.log.page(0, 10))[:2]] == stored
+
+
+async def test_a_log_that_is_not_there_stores_nothing(tmp_path: Path) -> None:
+    """And says so at once: the broker knows that nobody listens."""
+    knobs = settings(tmp_path, append_timeout_s=60)
+    async with broker(knobs) as running, wired(running.endpoint, "actors") as wire:
+        log = JetStreamLog(wire, knobs, "0" * 16)
+        flushing = asyncio.create_task(log.flush())
+        outcomes = await asyncio.gather(
+            *(told(log, HI, f"general.M{nth}") for nth in range(20)), return_exceptions=True
+        )
+        flushing.cancel()
+        await asyncio.wait([flushing])
+
+        assert {str(outcome) for outcome in outcomes} == {"the stream is absent"}
+        assert {type(outcome) for outcome in outcomes} == {Unstored}
+        with pytest.raises(BrokerLost, match="stream not found"):
+            await log.head()
 
 
 async def test_a_writer_that_has_ended_keeps_nobody_waiting(tmp_path: Path) -> None:
