@@ -215,12 +215,12 @@ class JetStreamLog:
     async def read(self, noun: str, key: str, after: int = 0) -> list[Commit]:
         subject = subjects.event(noun, key)
         commits: list[Commit] = []
-        while True:
-            stored = await self._get({"seq": after + 1, "next_by_subj": subject})
+        more = True
+        while more:
+            stored, more = await self._get({"seq": after + 1, "next_by_subj": subject})
             commits += (codec.decode(one.payload, one.seq) for one in stored)
-            if not stored:
-                return commits
-            after = stored[-1].seq
+            after = stored[-1].seq if stored else after
+        return commits
 
     @staticmethod
     async def info(wire: Wire, settings: Settings) -> dict[str, Any]:
@@ -237,7 +237,7 @@ class JetStreamLog:
         return int((await self.info(self._wire, self._settings))["state"]["last_seq"])
 
     async def page(self, after: int, limit: int) -> list[Stored]:
-        return await self._get({"seq": after + 1}, limit)
+        return (await self._get({"seq": after + 1}, limit))[0]
 
     async def tail(self, after: int, until: int | None = None) -> AsyncIterator[list[Stored]]:
         while until is None or after < until:
@@ -250,8 +250,9 @@ class JetStreamLog:
             else:
                 await _something(news)
 
-    async def _get(self, query: dict[str, Any], limit: int = 0) -> list[Stored]:
-        """One Direct Get of up to *limit* messages (ADR-31 of NATS), oldest first."""
+    async def _get(self, query: dict[str, Any], limit: int = 0) -> tuple[list[Stored], bool]:
+        """One Direct Get of up to *limit* messages (ADR-31 of NATS), oldest first, and whether
+        there are more."""
         body = query | {
             "batch": limit or self._settings.tail_fetch_max,
             "max_bytes": self._settings.tail_fetch_bytes_max,
@@ -261,7 +262,8 @@ class JetStreamLog:
         *found, (end, _) = await self._wire.collect(subject, orjson.dumps(body), timeout_s)
         if end[9:12] not in (END_OF_BATCH, NOTHING_FOUND):
             raise BrokerLost(f"the broker refused to read the log: {end.decode()!r}")
-        return [_direct(header, data) for header, data in found]
+        more = end[9:12] == END_OF_BATCH and _value(end, b"Nats-Num-Pending: ") != "0"
+        return [_direct(header, data) for header, data in found], more
 
 
 async def _something(news: asyncio.Event) -> None:
