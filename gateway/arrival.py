@@ -23,7 +23,7 @@ HOSTS_REMEMBERED_MAX = 256
 
 _HOST = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[^:\[\]@/\s]+))(?::[0-9]{1,5})?")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,100}")
-_IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")
+_VISIBLE = re.compile(r"[!-~]{1,255}")
 _ENTITY_TAG = re.compile(r'(?:W/)?"?([0-9]{1,18})"?')
 _TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _POSITION = re.compile(r"[0-9]{1,19}")
@@ -99,12 +99,18 @@ def correlation_id(headers: Mapping[str, str]) -> str:
 
 def command_id(headers: Mapping[str, str], account_id: str) -> tuple[str, bool]:
     """The id of the command to come, and whether it derives from an Idempotency-Key."""
-    key = headers.get("Idempotency-Key")
+    key = visible(headers, "Idempotency-Key")
     if key is None:
         return new_id(), False
-    if not _IDEMPOTENCY_KEY.fullmatch(key):
-        raise refuse("invalid_header", "Idempotency-Key must be 1 to 255 visible ASCII characters.")
     return derived_id("", account_id, key, digits=32), True
+
+
+def visible(headers: Mapping[str, str], name: str) -> str | None:
+    """The header *name*, None when it is absent. Raises `Refused` for what cannot be seen."""
+    text = headers.get(name)
+    if text is not None and not _VISIBLE.fullmatch(text):
+        raise refuse("invalid_header", f"{name} must be 1 to 255 visible ASCII characters.")
+    return text
 
 
 def fingerprint(secret: bytes, request: web.Request, body: bytes) -> str:

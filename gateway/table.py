@@ -62,6 +62,8 @@ class Route:
     status: int = 200
     about: About = nothing
     codes: tuple[str, ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
+    """Headers of its own that the route understands, and what for."""
     versioned: bool = False
     """The body is one entity: answers carry an ETag, changes take If-Match."""
     rooted: bool = False
@@ -249,6 +251,10 @@ def _parameters(route: Route, schemas: _Schemas) -> list[dict[str, Any]]:
             }
             for name, part in schema["properties"].items()
         ]
+    found += [
+        {"name": name, "in": "header", "schema": _VISIBLE, "description": text}
+        for name, text in route.headers
+    ]
     if not route.writes and not route.rooted:
         found.append(_AFTER_SEQ)
     if route.method == "POST":
@@ -302,16 +308,17 @@ _AFTER_SEQ = {
     "schema": {"type": "integer", "minimum": 0, "maximum": 2**63 - 1},
     "description": "Answer once the tables know this position (a write's Canopy-Seq).",
 }
+_VISIBLE = {"type": "string", "pattern": "^[!-~]{1,255}$"}
 _IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
-    "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
+    "schema": _VISIBLE,
     "description": "The same key with the same request has one effect and the same answer.",
 }
 _IF_MATCH = {
     "name": "If-Match",
     "in": "header",
-    "schema": {"type": "string", "pattern": r'^(\*|"[0-9]{1,18}")$'},
+    "schema": {"type": "string", "pattern": r'^(\*|(W/)?"?[0-9]{1,18}"?)$'},
     "description": "The ETag that the change is based on; 412 when there is a later one.",
 }
 _DESCRIPTION = """\

@@ -8,8 +8,7 @@ from base64 import b64encode
 import structlog
 
 from bus.clock import derived_id, iso_ms
-from gateway import about, policy, views
-from gateway.arrival import is_local
+from gateway import about, arrival, policy, views
 from gateway.auth import require_strength, secret_hash, token
 from gateway.call import Call, Reply, existing
 from gateway.directives import effective, source
@@ -42,7 +41,6 @@ async def register(call: Call) -> Reply:
     the machine itself, while the node runs for the first time, and for the owner.
     """
     gateway, draft = call.gateway, call.body
-    gateway.throttles.registrations.take(call.address)
     require_strength(draft.password)
     account_id = own_id(call)
     sealed = await gateway.passwords.seal(account_id, draft.password)
@@ -113,7 +111,13 @@ def own_id(call: Call) -> str:
 
 def offered(call: Call) -> str:
     """The code that comes along, in the body or in the header."""
-    return str(call.body.setup_code or call.request.headers.get("X-Setup-Code", ""))
+    return str(call.body.setup_code or arrival.visible(call.request.headers, "X-Setup-Code") or "")
+
+
+def knock(call: Call) -> Subject:
+    """The same as `door`, at the first asking: every attempt counts, so codes cannot be guessed."""
+    call.gateway.throttles.registrations.take(call.address)
+    return door(call)
 
 
 def door(call: Call) -> Subject:
@@ -122,7 +126,7 @@ def door(call: Call) -> Subject:
     key_id, secret = new_key(call, account_id)
     key = call.directory.key(key_id)
     granted = key is not None and key.secret_hash == secret_hash(secret)
-    local = is_local(call.request)
+    local = arrival.is_local(call.request)
     doors = call.gateway.doors
     invited = doors.invited(call.principal, offered(call), account_id, local=local)
     return Subject(invited=invited or granted)
@@ -268,7 +272,8 @@ JUDGED = ("not_owner", "owner_is_fixed", "account_absent", "behind")
 ROUTES = (
     Route(
         "POST", "/register", "register", register, "Register an account", TAG,
-        body=shape.Registration, reply=shape.Registered, status=201, about=door,
+        body=shape.Registration, reply=shape.Registered, status=201, about=knock,
+        headers=(("X-Setup-Code", "The same as setup_code in the body."),),
         codes=("registration_closed", "weak_password", "username_taken", "code_absent",
                "code_used", "behind"),
     ),

@@ -39,6 +39,8 @@ ROUTES = (
     Route(
         "GET", "/live", "follow_log", follow_live, "Follow the log", TAG,
         query=LiveQuery, reply="text/event-stream", endless=True, ticketed=True,
+        codes=("invalid_cursor",),
+        headers=(("Last-Event-ID", "`<epoch>.<seq>`: go on after that event."),),
     ),
     Route(
         "POST", "/live/tickets", "follow_log", issue_ticket, "Get a ticket", TAG,

@@ -58,6 +58,13 @@ async def test_the_setup_code_makes_one_owner(tmp_path: Path) -> None:
     assert (first, again, problem["code"]) == (201, 403, "registration_closed")
 
 
+async def test_codes_cannot_be_guessed(tmp_path: Path) -> None:
+    async with running(tmp_path / "node", registrations_per_minute_max=2) as canopy:
+        guesses = [(await register(canopy, ANN | {"setup_code": c}, **AFAR))[0] for c in "ABC"]
+
+    assert guesses == [403, 403, 429]
+
+
 async def test_an_agent_waits_until_the_owner_approves(tmp_path: Path) -> None:
     async with running(tmp_path / "node") as canopy:
         await canopy.register("ann")
