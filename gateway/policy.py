@@ -94,6 +94,13 @@ def _member(principal: Principal, subject: Subject) -> None:
         raise absent_channel()
 
 
+def _speaks(principal: Principal, subject: Subject) -> None:
+    """Members, as long as the channel is not archived; what was said there can still be read."""
+    _member(principal, subject)
+    if subject.channel is not None and subject.channel.archived_ms is not None:
+        raise Refused("channel_archived", "The channel is archived: an admin can restore it.")
+
+
 def _sees(principal: Principal, subject: Subject) -> None:
     """Members see their channel; everybody sees that a public channel exists."""
     if subject.channel is None or (subject.role is None and subject.channel.type == "private"):
@@ -209,9 +216,9 @@ RULES: Mapping[Verb, Rule] = {
     "change_role": Rule("write_feed", _admin),
     "mute_channel": Rule("write_feed", _member),
     "read_messages": Rule("read_feed", _member),
-    "post_message": Rule("write_feed", _member),
+    "post_message": Rule("write_feed", _speaks),
     "change_message": Rule("write_feed", _member),
-    "react": Rule("write_messages", _member),
+    "react": Rule("write_messages", _speaks),
     "advance_cursor": Rule("read_feed", _member),
     "read_thread": Rule("read_feed", _member),
     "follow_thread": Rule("write_feed", _member),

@@ -167,7 +167,8 @@ ROUTES = (
         "POST", "/channels/messages", "post_message", post_message, "Post a message", TAG,
         body=shape.MessageDraft, reply=shape.MessagePosted, status=201, versioned=True,
         about=about.channel_in_body,
-        codes=("channel_absent", "parent_absent", "empty_message", "message_taken"),
+        codes=("channel_absent", "channel_archived", "parent_absent", "empty_message",
+               "message_taken"),
     ),
     Route(
         "GET", LIST, "read_messages", list_messages, "Read a channel", TAG,
@@ -206,7 +207,7 @@ ROUTES = (
     Route(
         "POST", ONE + "/like", "react", like_message, "React to a message", TAG,
         body=shape.LikeDraft, reply=shape.Liked, about=about.channel_in_path,
-        codes=("channel_absent", "message_absent", "behind"),
+        codes=("channel_absent", "channel_archived", "message_absent", "behind"),
     ),
     Route(
         "GET", "/channels/{channel_id}/search", "read_messages", search_messages,

@@ -205,6 +205,16 @@ def test_rights_in_a_private_channel(verb: Verb, standing: str) -> None:
     assert (answer == "channel_absent") == (role is None)
 
 
+@pytest.mark.parametrize("verb", IN_CHANNELS)
+def test_nothing_is_added_to_an_archived_channel(verb: Verb) -> None:
+    """What was said there can be read, and taken back."""
+    archived = replace(channel(ann="admin"), archived_ms=1)
+
+    assert outcome(principal(), verb, Subject(archived, "admin")) == (
+        "channel_archived" if verb in {"post_message", "react"} else "allowed"
+    )
+
+
 @pytest.mark.parametrize("verb", [*IN_CHANNELS, "add_member", "remove_member"])
 @pytest.mark.parametrize("owner", [True, False])
 def test_the_unknown_and_the_foreign_are_refused_alike(verb: Verb, owner: bool) -> None:  # noqa: FBT001
