@@ -257,9 +257,9 @@ async def test_a_position_of_another_log_starts_from_a_snapshot(house: House) ->
 
 async def test_an_idle_stream_shows_signs_of_life(house: House) -> None:
     async with house.stream() as stream:
-        fields = [await stream.next() for _ in range(3)]
+        fields = [await stream.next() for _ in range(4)]
 
-    assert fields[2] == {"": "here"}
+    assert {"": "here"} in fields  # Beside it, news of who is here may come in.
 
 
 async def test_a_stream_ends_with_a_reason(house: House) -> None:

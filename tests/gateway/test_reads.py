@@ -52,8 +52,9 @@ async def test_whoever_waits_for_a_position_is_woken_when_it_is_reached(
 
 async def test_a_position_that_does_not_come_is_behind(tmp_path: Path, log: Log) -> None:
     """And nobody remembers who asked: positions far off cost nothing."""
-    async with running(tmp_path, log, read_wait_s=0.01) as reads:
+    async with running(tmp_path, log, read_wait_s=0.5) as reads:
         await log.say(2)
+        await reads.reached(2)
         with pytest.raises(Behind) as caught:
             await reads.reached(2**62)
         waiting = asyncio.create_task(reads.reached(2**62))
