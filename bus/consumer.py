@@ -26,6 +26,7 @@ PULL_MAX = 64
 PULL_EXPIRES_S = 30
 PULL_OVER = ("404", "408")
 """What the broker says when nothing has come, or nothing has come in time."""
+SHUTDOWN = "Server Shutdown"
 
 
 class ConsumerLost(Exception):
@@ -111,9 +112,11 @@ async def _given_back(subscription: Subscription, last: Msg | None) -> None:
 
 
 def _expired(durable: str, headers: Mapping[str, str]) -> None:
-    """Returns when the broker says that a pull is over. Raises `ConsumerLost` for anything else,
-    because asking again at once would only be answered in the same way, at once."""
+    """Returns when the broker says that a pull is over. Raises `BrokerLost` when it says that it
+    ends, and `ConsumerLost` for anything else, because asking again at once would only be answered in the same way, at once."""
     status = headers["Status"]
     if status not in PULL_OVER:
         said = headers.get("Description", "nobody answers")
+        if said == SHUTDOWN:
+            raise BrokerLost(f"the consumer {durable} is going: {said}")
         raise ConsumerLost(f"the consumer {durable} is gone: {status} {said}")

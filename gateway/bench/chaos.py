@@ -71,11 +71,16 @@ class Parts:
         )
         return str((await ready(running))["setup_code"]) if part == "gateway" else ""
 
-    def kill(self, victim: Victim) -> None:
-        """End *victim* as a power cut would: without a word."""
+    async def kill(self, victim: Victim) -> None:
+        """*victim* has ended as a power cut would end it: without a word.
+
+        The broker outlives its keeper by a moment in which it still answers: a death that is not
+        waited for would be taken for a recovery.
+        """
         if victim != "broker":
             self._killed.add(victim)
             self._running[victim].kill()
+            await self._running[victim].wait()
             return
         for child in psutil.Process(self._running["nats"].pid).children():
             child.kill()
@@ -259,8 +264,8 @@ async def chaos(directory: Path, rounds: int = 200, seed: int = 1) -> Report:
 async def _killed(parts: Parts, victim: Victim, at_work: Crowd) -> dict[str, int]:
     """What was acknowledged until the node, bereft of *victim*, answers and is heard again."""
     journal = at_work.journal
+    await parts.kill(victim)
     before = len(journal.acked)
-    parts.kill(victim)
     try:
         async with asyncio.timeout(RECOVERY_S):
             while len(journal.acked) < before + 2 * POSTERS:

@@ -149,6 +149,16 @@ async def test_a_consumer_that_is_deleted_is_an_error(
         await waiting
 
 
+async def test_a_broker_that_ends_politely_is_lost_too(bus: Bus, running: Broker) -> None:
+    """It says so to whoever waits for news."""
+    waiting = asyncio.create_task(delivered(bus, 2))
+    await told(bus.log, HI)
+    await running.stop(DEADLINE_S)
+
+    with pytest.raises(BrokerLost):
+        await waiting
+
+
 async def test_a_lost_broker_is_an_error(bus: Bus, running: Broker) -> None:
     """Of the kind that makes the root attach anew."""
     await told(bus.log, HI)
