@@ -212,10 +212,13 @@ class _Entrance:
     async def _body(self, request: web.Request) -> bytes:
         """All of the body. Whatever else a request waits for has a bound of its own; a body that
         has arrived with its headers, as nearly all do, needs no timer."""
-        if request.content.is_eof():
-            return await request.read()
-        async with asyncio.timeout(self._gateway.settings.request_timeout_s):
-            return await request.read()
+        try:
+            if request.content.is_eof():
+                return await request.read()
+            async with asyncio.timeout(self._gateway.settings.request_timeout_s):
+                return await request.read()
+        except web.RequestPayloadError as error:
+            raise refuse("invalid_body") from error
 
     async def _catch_up(self, call: Call) -> None:
         """The query of a read, once the tables know what the caller knows."""

@@ -31,6 +31,9 @@ class Entry:
 
 CATALOGUE: Mapping[str, Entry] = {
     "invalid_json": Entry(400, "Invalid JSON", "Send one JSON object as the body."),
+    "invalid_body": Entry(
+        400, "Unreadable body", "Send the body whole, and encoded as Content-Encoding says."
+    ),
     "invalid_request": Entry(400, "Invalid request", "Correct the fields named in `errors`."),
     "invalid_command": Entry(400, "Invalid request", "Correct the fields of the request."),
     "invalid_header": Entry(400, "Invalid header", "Correct or leave out the header named here."),

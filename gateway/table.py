@@ -109,7 +109,7 @@ class Route:
         if rule.scope:
             codes |= {"scope_missing"}
         if self.writes:
-            codes |= {"csrf_failed", "invalid_header"}
+            codes |= {"csrf_failed", "invalid_header", "invalid_body"}
         if self.body:
             codes |= {"invalid_json", "invalid_request", "invalid_command", "body_too_large"}
             codes |= {"unsupported_media_type"}

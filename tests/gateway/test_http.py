@@ -122,6 +122,17 @@ async def test_bodies_are_json_and_not_too_large(canopy: Canopy) -> None:
     assert "invalid_json" in broken[2]
 
 
+async def test_a_body_is_encoded_as_it_says(canopy: Canopy) -> None:
+    ann = await canopy.register("ann")
+    form = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    headers = {"X-API-Key": ann.key, **form}
+    path = "/api/v1/channels/messages"
+    status, _, text = await raw(canopy, "POST", path, data=b"{not packed}", headers=headers)
+
+    assert status == 400
+    assert '"code":"invalid_body"' in text
+
+
 async def test_a_head_is_a_get_without_a_body(canopy: Canopy) -> None:
     for path in ("/api/v1/health", "/healthz", "/", "/openapi.json"):
         status, headers, text = await raw(canopy, "HEAD", path)
