@@ -192,7 +192,7 @@ class _Entrance:
     def _principal(self, call: Call) -> Principal:
         request, gateway = call.request, self._gateway
         if self._route.ticketed and "ticket" in request.query:
-            return gateway.tickets.redeem(request.query["ticket"])
+            return gateway.credentials.renew(gateway.tickets.redeem(request.query["ticket"]))
         return gateway.credentials.principal(
             request.headers, lambda: request.cookies, request.method
         )

@@ -15,6 +15,7 @@ from gateway.assets import STATIC
 from gateway.errors import CATALOGUE
 from gateway.routes import ROUTES
 from tests.canopy import Canopy, running
+from tests.gateway.browser import signed_in
 
 POST = {"channel_id": "general", "content": "Hi."}
 
@@ -278,6 +279,27 @@ async def test_a_ticket_opens_one_live_page(canopy: Canopy) -> None:
 
     assert hello["type"] == "hello"
     assert again.value.status == 403
+
+
+@pytest.mark.parametrize(
+    ("loss", "code"), [("key", "credential_invalid"), ("account", "account_suspended")]
+)
+async def test_a_ticket_is_worth_what_its_credential_is_worth(
+    canopy: Canopy, loss: str, code: str
+) -> None:
+    await canopy.register("ann")
+    bob = await canopy.register("bob")
+    ticket = (await bob.post("/live/tickets"))["ticket"]
+    owner, own = await signed_in(canopy, "ann"), await signed_in(canopy, "bob")
+    if loss == "key":
+        for key in (await own.call("GET", "/keys"))[1]["keys"]:
+            await own.call("DELETE", f"/keys/{key['id']}")
+    else:
+        await owner.call("POST", f"/accounts/{bob.id}/suspend")
+    status, _, text = await raw(canopy, "GET", f"/api/v1/live?ticket={ticket}")
+
+    assert status == 403
+    assert f'"code":"{code}"' in text
 
 
 async def test_live_needs_a_credential(canopy: Canopy) -> None:
