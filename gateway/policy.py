@@ -284,6 +284,7 @@ OWN_WISHES = frozenset({"channel_muted", "thread_followed"})
 SECRETS: Mapping[str, frozenset[str]] = {
     "account_registered": frozenset({"password_sealed"}),
     "password_changed": frozenset({"password_sealed"}),
+    "profile_changed": frozenset({"agent_directives"}),
     "key_created": frozenset({"secret_hash"}),
     "code_issued": frozenset({"secret_hash"}),
     "session_opened": frozenset({"session_id"}),
@@ -324,6 +325,9 @@ def _sees_channel(principal: Principal, directory: Directory, channel_id: str) -
 
 
 def redact(kind: str, data: dict[str, Any]) -> dict[str, Any]:
-    """The data of an event without what never leaves the node, whoever asks."""
+    """The data of an event without what the log keeps to itself, whoever asks.
+
+    An agent reads its directives in its own profile.
+    """
     secrets = SECRETS.get(kind)
     return {k: v for k, v in data.items() if k not in secrets} if secrets else data

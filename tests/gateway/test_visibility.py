@@ -62,6 +62,7 @@ def test_members_see_that_their_channel_is_removed() -> None:
         ("account_registered", {"username": "ann", "password_sealed": "x"}, {"username": "ann"}),
         ("password_changed", {"password_sealed": "x"}, {}),
         ("key_created", {"key_id": "K1", "secret_hash": "x"}, {"key_id": "K1"}),
+        ("profile_changed", {"bio": "A bee.", "agent_directives": "Be brief."}, {"bio": "A bee."}),
         ("code_issued", {"code_id": "R1", "secret_hash": "x"}, {"code_id": "R1"}),
         ("session_opened", {"session_id": "S1", "expires_at": "x"}, {"expires_at": "x"}),
         ("message_posted", {"content": "Hi."}, {"content": "Hi."}),
