@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
-from time import perf_counter
 from typing import Any, Generic, TypeVar
 
 import structlog
@@ -229,10 +228,8 @@ class Host:
             fingerprint=request.fingerprint,
             traceparent=traceparent,
         )
-        began = perf_counter()
         with self._telemetry.span("append", traceparent):
             seq = await self._log.append(header, events, loaded.seq)
-        self._telemetry.append_s.observe(perf_counter() - began)
         _fold(aggregate, loaded, Commit(header, events, seq))
         self._remember(request.noun, request.key, loaded)
         if loaded.since_snapshot >= self._settings.snapshot_every:

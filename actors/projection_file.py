@@ -153,6 +153,8 @@ class ProjectionFile:
             self.fold(stored[middle:])
 
     def _fold(self, stored: Sequence[Stored]) -> None:
+        if stored[0].seq <= self.seq:
+            raise Displaced(f"{self.path} has folded position {stored[0].seq} before")
         table, kinds = batch(stored)
         connection = self._connection
         connection.register("batch", table)

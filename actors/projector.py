@@ -14,7 +14,7 @@ from contextlib import suppress
 from time import perf_counter
 
 from actors.projection_file import Poison, ProjectionFile
-from bus.log import Log, Stored
+from bus.log import Log, Missing, Stored
 from bus.telemetry import Telemetry
 from schemas.settings import Settings
 
@@ -65,8 +65,15 @@ class Projector:
     async def _step(self, stored: list[Stored], folded: Folded) -> float:
         began = perf_counter()
         loop = asyncio.get_running_loop()
+        folding = loop.run_in_executor(self._worker, self.file.fold, stored)
         try:
-            await loop.run_in_executor(self._worker, self.file.fold, stored)
+            await asyncio.shield(folding)
+        except asyncio.CancelledError:
+            # The worker goes on all the same: whoever starts again must find it done, and heard.
+            await asyncio.wait({folding})
+            if folding.exception() is None:
+                await folded(stored)
+            raise
         except Poison:
             before = [one for one in stored if one.seq <= self.file.seq]
             if before:
@@ -78,10 +85,14 @@ class Projector:
         return took_s
 
     async def _read(self, backlog: Backlog, until: int | None) -> None:
-        async for page in self._log.tail(self.file.seq, until):
-            self.sighted(page)
-            await backlog.add(page)
-        backlog.end()
+        try:
+            async for page in self._log.tail(self.file.seq, until):
+                self.sighted(page)
+                await backlog.add(page)
+        except Missing as hole:
+            backlog.end(str(hole))
+        else:
+            backlog.end()
 
 
 class Backlog:
@@ -91,6 +102,7 @@ class Backlog:
         self._stored: list[Stored] = []
         self._batch_max = batch_max
         self._ended = False
+        self._fault = ""
         self._news = asyncio.Event()
         self._room = asyncio.Event()
 
@@ -102,15 +114,20 @@ class Backlog:
             self._room.clear()
             await self._room.wait()
 
-    def end(self) -> None:
-        """No more will come."""
-        self._ended = True
+    def end(self, fault: str = "") -> None:
+        """No more will come; *fault* tells why when it is not the end."""
+        self._ended, self._fault = True, fault
         self._news.set()
 
     async def batch(self) -> list[Stored]:
-        """All that has gathered, as far as one batch goes; nothing after the end."""
+        """All that has gathered, as far as one batch goes; nothing after the end.
+
+        Raises `Poison` in its place when the log could not be read on.
+        """
         while not self._stored and not self._ended:
             await self._more()
+        if self._fault and not self._stored:
+            raise Poison(self._fault)
         batch = self._stored[: self._batch_max]
         del self._stored[: self._batch_max]
         self._room.set()

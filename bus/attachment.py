@@ -82,7 +82,7 @@ async def attached(
     async with connected(endpoint, role, settings) as connection, wired(endpoint, role) as wire:
         stream = await _awaited(lambda: JetStreamLog.info(wire, settings), wire, settings)
         log = JetStreamLog(wire, settings, epoch_of(stream["created"]))
-        log.observe = telemetry.group_commit.observe
+        log.observe = telemetry.stored
         wire.subscribe(APPENDED, lambda _reply, _header, _data: log.nudge())
         clock = Clock()
         await _catch_up(clock, log, stream["state"]["last_seq"])

@@ -3,7 +3,10 @@
 `append` stores one commit if its aggregate still stands where the caller saw it (`expected`, the
 position of its last commit, 0 for none): optimistic concurrency and idempotence in one guard.
 Commits that wait together share their fsyncs: few go out as plain publishes, many as one JetStream
-atomic batch (ADR 0003). Positions (`seq`) start at 1 and have no holes.
+atomic batch (ADR 0003). Positions (`seq`) start at 1 and have no holes; a hole that the broker
+makes is raised, never passed over.
+
+Long because appending, reading and tailing share one connection and one set of traps.
 """
 
 from __future__ import annotations
@@ -11,9 +14,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
+from time import perf_counter
 from typing import Any, Protocol
 
 import orjson
@@ -44,6 +47,15 @@ class Unstored(Exception):
 
 class Unacknowledged(Exception):
     """No answer: the commit may be in the log or not. Read the aggregate to find out."""
+
+
+class Missing(Exception):
+    """A position of the log cannot be read although later ones, or its end, lie behind it: the
+    broker has lost a commit. `seq` is the first that is missing."""
+
+    def __init__(self, seq: int) -> None:
+        super().__init__(f"position {seq} is missing from the log: restore it from a backup")
+        self.seq = seq
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +91,8 @@ class Log(Protocol):
         """At most *limit* commits that follow *after*; none at the head."""
 
     def tail(self, after: int, until: int | None = None) -> AsyncIterator[list[Stored]]:
-        """Pages of commits later than *after*, for ever, or up to *until* included."""
+        """Pages of commits later than *after*, for ever, or up to *until* included.
+        Positions follow each other. Raises `Missing` where one is not there."""
 
 
 @dataclass(slots=True)
@@ -101,8 +114,8 @@ class JetStreamLog:
         self._arrived = asyncio.Event()
         self._news = asyncio.Event()
         self._stopped = False
-        self.observe: Callable[[int], None] = lambda size: None
-        """Told the size of each group commit."""
+        self.observe: Callable[[int, float], None] = lambda size, took_s: None
+        """Told the size of each group commit, and how long it took to reach the disk."""
 
     async def append(self, header: Header, events: Sequence[Event], expected: int) -> int:
         if self._stopped:
@@ -154,13 +167,14 @@ class JetStreamLog:
         return list(batch.values())
 
     async def _send(self, batch: list[_Waiting]) -> None:
-        self.observe(len(batch))
+        began = perf_counter()
         try:
-            if len(batch) > self._settings.group_commit_plain_max and await self._batched(batch):
-                return
-            async with asyncio.TaskGroup() as group:
-                for waiting in batch:
-                    group.create_task(self._plain(waiting))
+            many = len(batch) > self._settings.group_commit_plain_max
+            if not (many and await self._batched(batch)):
+                async with asyncio.TaskGroup() as group:
+                    for waiting in batch:
+                        group.create_task(self._plain(waiting))
+            self.observe(len(batch), perf_counter() - began)
         except BaseException:
             for waiting in batch:
                 _settle(waiting, Unacknowledged("the writer stopped"))
@@ -244,11 +258,18 @@ class JetStreamLog:
             news = self._news
             limit = self._settings.tail_fetch_max
             page = await self.page(after, limit if until is None else min(limit, until - after))
-            if page:
-                after = page[-1].seq
-                yield page
-            else:
-                await _something(news)
+            whole = _unbroken(page, after)
+            if whole:
+                after = whole[-1].seq
+                yield whole
+            if len(whole) < len(page):
+                raise Missing(after + 1)
+            if not page and not await _something(news) and await self._hidden(after):
+                raise Missing(after + 1)
+
+    async def _hidden(self, after: int) -> bool:
+        """Whether the log says that it goes on after *after*, and yet shows nothing there."""
+        return await self.head() > after and not await self.page(after, 1)
 
     async def _get(self, query: dict[str, Any], limit: int = 0) -> tuple[list[Stored], bool]:
         """One Direct Get of up to *limit* messages (ADR-31 of NATS), oldest first, and whether
@@ -266,11 +287,21 @@ class JetStreamLog:
         return [_direct(header, data) for header, data in found], more
 
 
-async def _something(news: asyncio.Event) -> None:
-    """Returns at the next announcement, or after a second in case one was lost."""
-    with suppress(TimeoutError):
+def _unbroken(page: list[Stored], after: int) -> list[Stored]:
+    """The commits of *page* that follow *after* without a gap."""
+    if not page or page[-1].seq - after == len(page):
+        return page
+    return [one for place, one in enumerate(page, after + 1) if one.seq == place]
+
+
+async def _something(news: asyncio.Event) -> bool:
+    """True at the next announcement, False after a second without one: one may have been lost."""
+    try:
         async with asyncio.timeout(POLL_S):
             await news.wait()
+    except TimeoutError:
+        return False
+    return True
 
 
 def guard(expected: int) -> str:
@@ -297,7 +328,7 @@ def epoch_of(created: str) -> str:
 
 def _header(attributes: dict[str, str]) -> bytes:
     """The opening of a NATS header block; `_ended` ends it."""
-    return ("NATS/1.0\r\n" + "".join(f"{k}: {v}\r\n" for k, v in attributes.items())).encode()
+    return ("NATS/1.0\r\n" + "".join([f"{k}: {v}\r\n" for k, v in attributes.items()])).encode()
 
 
 def _member(name: str, number: int) -> bytes:

@@ -55,7 +55,7 @@ class Telemetry:
         self.conflicts = Counter("canopy_conflicts", "Decisions taken again", registry=registry)
         self.append_s = Histogram(
             "canopy_append_seconds",
-            "From handing a commit to the log until it is on the disk",
+            "From sending a group of commits until it is on the disk",
             buckets=LATENCY_S,
             registry=registry,
         )
@@ -89,6 +89,11 @@ class Telemetry:
         if child is None:
             child = self._children[labels] = self.commands.labels(*labels)
         child.inc()
+
+    def stored(self, size: int, took_s: float) -> None:
+        """One more group commit is on the disk."""
+        self.group_commit.observe(size)
+        self.append_s.observe(took_s)
 
     @property
     def tracing(self) -> bool:

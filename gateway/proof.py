@@ -7,7 +7,7 @@ from typing import Any
 
 from actors.projection_file import ProjectionFile
 from bus import codec
-from bus.log import Log
+from bus.log import Log, Missing
 
 Difference = dict[str, Any]
 """What is wrong first: `seq`, `reason`, and the `table` if it is one."""
@@ -16,19 +16,18 @@ Difference = dict[str, Any]
 async def unreadable(log: Log, until: int) -> Difference | None:
     """The first commit up to *until* that has no place or does not decode: with its digest, its
     models and its upcasters."""
-    expected = 1
-    async for page in log.tail(0, until):
-        for one in page:
-            try:
-                if one.seq != expected:
-                    raise codec.Undecodable(f"position {expected} is missing")
-                header = codec.decode(one.payload, one.seq).header
-                if (header.noun, header.key) != (one.noun, one.key):
-                    raise codec.Undecodable(f"position {one.seq}: lies at {one.noun} {one.key}")
-            except codec.Undecodable as error:
-                return {"seq": expected, "reason": str(error)}
-            expected += 1
-        await asyncio.sleep(0)
+    try:
+        async for page in log.tail(0, until):
+            for one in page:
+                try:
+                    header = codec.decode(one.payload, one.seq).header
+                    if (header.noun, header.key) != (one.noun, one.key):
+                        raise codec.Undecodable(f"position {one.seq}: lies at {one.noun} {one.key}")
+                except codec.Undecodable as error:
+                    return {"seq": one.seq, "reason": str(error)}
+            await asyncio.sleep(0)
+    except Missing as hole:
+        return {"seq": hole.seq, "reason": str(hole)}
     return None
 
 

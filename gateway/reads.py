@@ -74,6 +74,11 @@ class Reads:
         self._readers = self._fresh_readers()
 
     @property
+    def folding(self) -> bool:
+        """Whether a batch is being folded at this moment."""
+        return self._projector.step.locked()
+
+    @property
     def file(self) -> ProjectionFile:
         """The current file of tables."""
         if self._file is None:
@@ -98,7 +103,14 @@ class Reads:
             group.create_task(self._fold())
             if not self.file.current:
                 log.info("projection_outdated", remedy="rebuilding beside it; reads go on")
-                await self.rebuild()
+                await self._renew()
+
+    async def _renew(self) -> None:
+        try:
+            await self.rebuild()
+        except* Poison as poison:
+            reason = str(poison.exceptions[0])
+            log.critical("rebuild_stopped", reason=reason, remedy="reads go on with the old tables")
 
     async def _fold(self) -> None:
         try:
@@ -169,6 +181,8 @@ class Reads:
             fault = await unreadable(self.log, head)
             if fault is None and head < position:
                 fault = {"seq": head + 1, "reason": "the log ends before it"}
+            if fault is None and self.stopped:
+                fault = {"seq": position + 1, "reason": self.stopped}
             position = min(position, fault["seq"] - 1) if fault else position
             aside = await loop.run_in_executor(worker, self._folder.fresh, live.statements)
             try:

@@ -11,7 +11,7 @@ from typing import Any
 
 from actors.projection_file import Statements
 from actors.rooms import statements
-from bus.log import Stored
+from bus.log import Missing, Stored
 from bus.memory import MemoryLog
 from bus.telemetry import Telemetry
 from gateway.reads import Reads
@@ -61,11 +61,15 @@ class Log(MemoryLog):
         while until is None or after < until:
             news = self._news
             page = [one for one in self._stored if after < one.seq <= (until or ALL)]
+            whole = [one for place, one in enumerate(page, after + 1) if one.seq == place]
+            if whole:
+                after = whole[-1].seq
+                yield whole
+            if len(whole) < len(page):
+                raise Missing(after + 1)
             if page:
-                after = page[-1].seq
-                yield page
-            else:
-                await news.wait()
+                continue
+            await news.wait()
 
 
 def reads_of(folder: Path, log: Log, sql: Statements = SQL, **knobs: Any) -> Reads:

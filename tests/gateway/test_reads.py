@@ -212,3 +212,37 @@ async def test_nothing_is_read_before_the_tables_are_open(tmp_path: Path, log: L
     with pytest.raises(Behind):
         _: ProjectionFile = reads.file
     reads.close()
+
+
+async def test_a_lost_commit_stops_the_tables_instead_of_being_passed_over(
+    tmp_path: Path, log: Log
+) -> None:
+    """The broker skips a damaged record without a word; what follows it must not be folded."""
+    await log.say(9)
+    log.lose(5)
+    async with running(tmp_path, log) as reads:
+        with pytest.raises(Behind) as caught:
+            await reads.reached(9)
+
+        assert caught.value.position == 4
+        assert "position 5 is missing" in reads.stopped
+
+
+async def test_a_fold_that_was_broken_off_is_heard_of_and_not_done_twice(
+    tmp_path: Path, log: Log
+) -> None:
+    """The worker's thread goes on when its room is ended, so the room waits for it."""
+    reads = reads_of(tmp_path, log)
+    await reads.open()
+    heard: list[int] = []
+    reads.heard.append(lambda batch: heard.extend(one.seq for one in batch))
+    await log.say(20)
+    room = asyncio.create_task(reads.run())
+    while not reads.folding:
+        await asyncio.sleep(0)
+    room.cancel()
+    await asyncio.wait({room})
+    rows = await reads.query("SELECT count(*) FROM message")
+    reads.close()
+
+    assert (reads.position, heard, rows) == (20, list(range(1, 21)), [(20,)])
