@@ -14,12 +14,14 @@ from typing import Any, Literal, get_args
 
 from gateway.directory import Account, Channel, Directory
 from schemas.account import Scope
-from schemas.channel import Role
+from schemas.channel import PrivacyMode, Role
 from schemas.envelope import Refused
 
 ALL_SCOPES: frozenset[Scope] = frozenset(get_args(Scope))
 IMPLIED: Mapping[Scope, Scope] = {"read_feed": "read_messages", "write_feed": "write_messages"}
 """A key with the scope on the right may do what the one on the left allows, never the reverse."""
+HIDING: frozenset[PrivacyMode] = frozenset({"private", "confidential"})
+"""Privacy that hides a channel, whatever its type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +104,8 @@ def _speaks(principal: Principal, subject: Subject) -> None:
 
 
 def _sees(principal: Principal, subject: Subject) -> None:
-    """Members see their channel; everybody sees that a public channel exists."""
-    if subject.channel is None or (subject.role is None and subject.channel.type == "private"):
+    """Members see their channel; everybody sees that one exists which is not hidden."""
+    if subject.channel is None or (subject.role is None and hidden(subject.channel)):
         raise absent_channel()
 
 
@@ -265,6 +267,11 @@ def holds(scopes: frozenset[Scope], scope: Scope) -> bool:
     return scope in scopes or IMPLIED.get(scope) in scopes
 
 
+def hidden(channel: Channel) -> bool:
+    """Whether nobody but its members may know that *channel* exists."""
+    return channel.type == "private" or channel.privacy_mode in HIDING
+
+
 def absent_channel() -> Refused:
     """There is no such channel, or the caller must not know of it."""
     return Refused("channel_absent", "There is no channel of that id that this account can see.")
@@ -321,7 +328,7 @@ def _sees_channel(principal: Principal, directory: Directory, channel_id: str) -
     channel = directory.channel(channel_id) or directory.removed(channel_id)
     if channel is None:
         return False
-    return channel.type != "private" or principal.id in channel.members
+    return not hidden(channel) or principal.id in channel.members
 
 
 def redact(kind: str, data: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bus.clock import derived_id, iso, iso_ms
-from gateway import about, history, views
+from gateway import about, history, policy, views
 from gateway.activity import Activity, activity
 from gateway.call import Call, Reply
 from gateway.directory import Channel
@@ -26,7 +26,8 @@ TAG = "Channels"
 async def list_channels(call: Call) -> Reply:
     """The caller's channels, or with `joinable` the public ones that he could join."""
     mine = call.directory.channels_of(call.principal.id)
-    others = [one for one in call.directory.channels() if one.type == "public" and one not in mine]
+    public = (one for one in call.directory.channels() if one.type == "public")
+    others = [one for one in public if not policy.hidden(one) and one not in mine]
     shown = await _shown(call, others if call.query.joinable else mine)
     return Reply({"channels": shown, "count": len(shown)})
 
@@ -51,7 +52,7 @@ async def open_channel(call: Call) -> Reply:
 
 
 async def read_channel(call: Call) -> Reply:
-    """A channel of the caller, or a public one."""
+    """A channel of the caller, or one that is not hidden."""
     (shown,) = await _shown(call, [call.channel])
     return Reply({"channel": shown}, version=call.channel.seq)
 

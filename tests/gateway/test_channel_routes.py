@@ -161,6 +161,19 @@ async def test_a_change_on_old_knowledge_is_refused(ann: Caller) -> None:
     assert (unchanged, read["channel"]["topic"]) == (304, "Bees")
 
 
+@pytest.mark.parametrize("privacy_mode", ["private", "confidential"])
+async def test_privacy_hides_a_public_channel(ann: Caller, bob: Caller, privacy_mode: str) -> None:
+    den = await opened(ann)
+    shown = await bob.get("/channels?joinable=true")
+    await ann.ok("PATCH", f"/channels/{den}", {"privacy_mode": privacy_mode})
+    hidden = await bob.get("/channels?joinable=true")
+    status, _, problem = await bob.call("GET", f"/channels/{den}")
+
+    assert [one["id"] for one in shown["channels"]] == [den]
+    assert hidden["channels"] == []
+    assert (status, problem["code"]) == (404, "channel_absent")
+
+
 async def test_a_lifecycle_is_set_and_ended(ann: Caller, canopy: Canopy) -> None:
     den = await opened(ann)
     path = f"/channels/{den}/lifecycle"

@@ -90,7 +90,7 @@ IN_CHANNELS: dict[Verb, frozenset[str]] = {
     "remove_channel": ADMIN | OWNER_SEES,
     "change_role": ADMIN | OWNER_SEES,
 }
-"""Who may do what in a public channel. In a private one `owner` and `stranger` see nothing."""
+"""Who may do what in a public channel. In a hidden one `owner` and `stranger` see nothing."""
 
 STANDINGS: dict[str, tuple[bool, Role | None]] = {
     "stranger": (False, None),
@@ -101,6 +101,13 @@ STANDINGS: dict[str, tuple[bool, Role | None]] = {
     "owner admin": (True, "admin"),
 }
 """Name → (owner of the workspace, role in the channel)."""
+
+HIDDEN = (
+    channel("private"),
+    channel(privacy_mode="private"),
+    channel(privacy_mode="confidential"),
+)
+"""Channels that only their members know of."""
 
 
 def principal(
@@ -121,7 +128,7 @@ def outcome(who: Principal, verb: Verb, about: Subject = NOTHING) -> str:
 def subjects() -> Iterator[Subject]:
     """Every kind of thing a verb can be about."""
     places: list[Channel | None] = [
-        None, channel(), channel(privacy_mode="guarded"), channel("private"), channel("general"),
+        None, channel(), channel(privacy_mode="guarded"), *HIDDEN, channel("general"),
     ]  # fmt: skip
     roles: tuple[Role | None, ...] = (None, "member", "admin")
     for place, role in product(places, roles):
@@ -196,10 +203,11 @@ def test_rights_in_a_public_channel(verb: Verb, standing: str) -> None:
 
 @pytest.mark.parametrize("verb", IN_CHANNELS)
 @pytest.mark.parametrize("standing", STANDINGS)
-def test_rights_in_a_private_channel(verb: Verb, standing: str) -> None:
+@pytest.mark.parametrize("place", HIDDEN)
+def test_rights_in_a_hidden_channel(place: Channel, verb: Verb, standing: str) -> None:
     """Who is not in it does not learn that it exists, not even the owner of the workspace."""
     owner, role = STANDINGS[standing]
-    answer = outcome(principal(owner=owner), verb, Subject(channel("private"), role))
+    answer = outcome(principal(owner=owner), verb, Subject(place, role))
 
     assert (answer == "allowed") == (standing in IN_CHANNELS[verb] & (MEMBER | ADMIN))
     assert (answer == "channel_absent") == (role is None)
@@ -219,12 +227,12 @@ def test_nothing_is_added_to_an_archived_channel(verb: Verb) -> None:
 @pytest.mark.parametrize("owner", [True, False])
 def test_the_unknown_and_the_foreign_are_refused_alike(verb: Verb, owner: bool) -> None:  # noqa: FBT001
     refusals = []
-    for place in (None, channel("private")):
+    for place in (None, *HIDDEN):
         with pytest.raises(Refused) as refused:
             authorise(principal(owner=owner), verb, Subject(place, account_id="bob"))
         refusals.append((refused.value.code, refused.value.message, refused.value.detail))
 
-    assert refusals[0] == refusals[1]
+    assert all(refusal == refusals[0] for refusal in refusals)
     assert refusals[0][0] == "channel_absent"
 
 

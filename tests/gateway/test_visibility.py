@@ -12,6 +12,7 @@ from gateway.policy import Principal, redact, visible
 from tests.gateway.people import Town, account, channel
 
 PRIVATE = channel("private", bob="admin")
+CONFIDENTIAL = channel("public", "confidential", bob="admin")
 PUBLIC = channel("public", bob="admin")
 
 
@@ -22,6 +23,7 @@ PUBLIC = channel("public", bob="admin")
         (PRIVATE, "message", "C9.M1", "message_posted", "bob", ""),
         (PRIVATE, "channel", "C1", "channel_described", "bob", "b"),
         (PRIVATE, "channel", "C9", "channel_described", "bob", ""),
+        (CONFIDENTIAL, "channel", "C1", "channel_described", "bob", "b"),
         (PUBLIC, "message", "C1.M1", "message_posted", "bob", "b"),
         (PUBLIC, "channel", "C1", "channel_opened", "bob", "abc"),
         (PUBLIC, "message", "general.M1", "message_posted", "bob", "abc"),
