@@ -187,7 +187,7 @@ class _Entrance:
         reply = await route.handler(call)
         if isinstance(reply, web.StreamResponse):
             return reply
-        return self._response(call, reply, left, position)
+        return self._response(reply, left, position)
 
     def _principal(self, call: Call) -> Principal:
         request, gateway = call.request, self._gateway
@@ -232,7 +232,7 @@ class _Entrance:
         if awaited > reads.position:
             await reads.reached(awaited)
 
-    def _response(self, call: Call, reply: Reply, left: int, position: int) -> web.Response:
+    def _response(self, reply: Reply, left: int, position: int) -> web.Response:
         buckets = self._gateway.throttles.requests
         headers = [
             ("Content-Type", reply.media_type),
@@ -244,10 +244,8 @@ class _Entrance:
         ]
         body = reply.body if isinstance(reply.body, bytes) else orjson.dumps(reply.body)
         if reply.version is not None:
-            tag = f'"{reply.version}"'
-            headers.append(("ETag", tag))
-            if not self._route.writes and call.request.headers.get("If-None-Match") == tag:
-                return web.Response(status=304, headers=headers)
+            # For If-Match only: a body also holds names and counts, which change without the entity.
+            headers.append(("ETag", f'"{reply.version}"'))
         return web.Response(status=reply.status, body=body, headers=headers)
 
 
