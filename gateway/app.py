@@ -244,7 +244,7 @@ class _Entrance:
         ]
         body = reply.body if isinstance(reply.body, bytes) else orjson.dumps(reply.body)
         if reply.version is not None:
-            # For If-Match only: a body also holds names and counts, which change without the entity.
+            # For If-Match only: a body also holds names and counts, which change by themselves.
             headers.append(("ETag", f'"{reply.version}"'))
         return web.Response(status=reply.status, body=body, headers=headers)
 
