@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from bus.clock import derived_id, iso_ms
+from gateway import policy
 from gateway.auth import require_strength
 from gateway.call import Call, Reply
 from gateway.directory import Account
+from gateway.policy import Principal
 from gateway.routes.account import caller
 from gateway.shapes import account as shape
 from gateway.table import Route
@@ -23,6 +25,7 @@ async def open_session(call: Call) -> Reply:
     gateway.throttles.logins.take(f"account {login.username.casefold()}")
     found = call.directory.by_username(login.username)
     account = await gateway.passwords.require(found, login.password)
+    policy.admit(Principal(account), "ask_own_status")
     ttl_s = gateway.settings.session_ttl_s
     session_id = derived_id("S", call.id, account.id, digits=32)
     command = OpenSession(session_id=session_id, expires_at=iso_ms(call.now_ms + ttl_s * 1000))
@@ -84,7 +87,7 @@ ROUTES = (
     Route(
         "POST", "/session", "sign_in", open_session, "Sign in", TAG,
         body=shape.Login, reply=shape.SessionOpened, status=201,
-        codes=("login_failed", "account_absent"),
+        codes=("login_failed", "account_absent", "account_suspended"),
     ),
     Route(
         "GET", "/session", "use_session", read_session, "Read the session", TAG,

@@ -65,6 +65,22 @@ async def test_who_is_unknown_and_who_is_wrong_are_answered_alike(canopy: Canopy
     assert (answers[0][0], answers[0][1]["code"]) == (401, "login_failed")
 
 
+async def test_the_suspended_do_not_come_in(canopy: Canopy) -> None:
+    await canopy.register("ann")
+    bob = await canopy.register("bob")
+    owner = await signed_in(canopy, "ann")
+    _, judged = await owner.call("POST", f"/accounts/{bob.id}/suspend")
+    login = LOGIN | {"username": "bob"}
+    right = await canopy.nobody.call("POST", "/session", login)
+    wrong = await canopy.nobody.call("POST", "/session", login | {"password": "Wrong-horse-7"})
+    health = await canopy.nobody.call("GET", "/version")
+
+    assert (right[0], right[2]["code"]) == (403, "account_suspended")
+    assert (wrong[0], wrong[2]["code"]) == (401, "login_failed")
+    assert "Set-Cookie" not in right[1]
+    assert int(health[1]["Canopy-Seq"]) == judged["seq"]
+
+
 async def test_guessing_is_slowed_down(tmp_path: Path) -> None:
     wrong = LOGIN | {"password": "x"}
     async with running(tmp_path / "node", logins_per_minute_max=3) as canopy:
