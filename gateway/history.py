@@ -134,9 +134,10 @@ async def content(call: Call, channel_id: str, message_id: str) -> str:
 async def _latest(call: Call, channel_id: str, message_id: str) -> list[Row]:
     """The message as it stands, or nothing.
 
-    It may be newer than the tables: before saying that there is none, they are given the time to
-    reach the end of the log.
+    It stands as the caller has left it. It may also be newer than the tables: before saying that
+    there is none, they are given the time to reach the end of the log.
     """
+    await call.gateway.reads.reached(call.gateway.seen.of(call.principal.id))
     rows = await _find(call, channel_id, message_id)
     if not rows:
         await call.gateway.reads.reached(await call.head())
