@@ -103,8 +103,8 @@ async def edit_message(call: Call) -> Reply:
     """Changes content or attachments; only its author may. Fields left out stay as they are."""
     change: shape.MessageChange = call.body
     channel, message_id = call.channel, call.path["message_id"]
-    text = change.content
-    text = await history.content(call, channel.id, message_id) if text is None else text
+    before = await history.content(call, channel.id, message_id)
+    text = before if change.content is None else change.content
     changed = drafts.attachments(change.attachments)
     edit = EditMessage(
         content=change.content,
@@ -127,6 +127,7 @@ async def like_message(call: Call) -> Reply:
     reaction = drafts.reaction(call.body.reaction_type)
     message_id = call.path["message_id"]
     key = f"{call.channel.id}.{message_id}"
+    await history.content(call, call.channel.id, message_id)  # What has expired is not there.
     answer = await call.send("message", key, ToggleReaction(reaction=reaction))
     await call.gateway.reads.reached(answer.seq)
     given = queries.reactions(await history.changes(call, message_id, answer.seq))
@@ -168,7 +169,7 @@ ROUTES = (
         body=shape.MessageDraft, reply=shape.MessagePosted, status=201, versioned=True,
         about=about.channel_in_body,
         codes=("channel_absent", "channel_archived", "parent_absent", "empty_message",
-               "message_taken"),
+               "message_taken", "behind"),
     ),
     Route(
         "GET", LIST, "read_messages", list_messages, "Read a channel", TAG,
@@ -195,7 +196,7 @@ ROUTES = (
             method, ONE, "change_message", edit_message, "Edit a message", TAG,
             body=shape.MessageChange, reply=shape.MessageChanged, versioned=True,
             about=about.channel_in_path,
-            codes=("channel_absent", "message_absent", "not_author", "empty_message"),
+            codes=("channel_absent", "message_absent", "not_author", "empty_message", "behind"),
         )
         for method in ("PATCH", "PUT")
     ),

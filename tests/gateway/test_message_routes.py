@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -107,6 +108,17 @@ async def test_a_parent_is_in_the_same_channel_and_still_there(ann: Caller) -> N
     ]
 
     assert outcomes == [(400, "parent_absent")] * 2
+
+
+async def test_nobody_answers_what_he_has_just_deleted(ann: Caller) -> None:
+    outcomes = set()
+    for _ in range(10):
+        gone = await said(ann)
+        await ann.ok("DELETE", path(gone))
+        body = {"channel_id": "general", "content": "x", "reply_to": gone["id"]}
+        outcomes.add(await refused(ann, "POST", "/channels/messages", body))
+
+    assert outcomes == {(400, "parent_absent")}
 
 
 async def test_members_are_mentioned_by_name(ann: Caller, bob: Caller) -> None:
@@ -263,6 +275,18 @@ async def test_expired_messages_are_gone(ann: Caller) -> None:
     read = (await ann.get(path(message)))["message"]
 
     assert read["expires_at"][:4] == read["created_at"][:4]
+
+
+async def test_what_has_expired_is_neither_changed_nor_liked(ann: Caller) -> None:
+    message = await said(ann, ttl_seconds=1)
+    async with asyncio.timeout(10):
+        while (await ann.call("GET", path(message)))[0] != 404:
+            await ann.post("/channels/general/read", {})
+    absent = (404, "message_absent")
+
+    assert await refused(ann, "PATCH", path(message), {"content": "x"}) == absent
+    assert await refused(ann, "PUT", path(message), {"attachments": []}) == absent
+    assert await refused(ann, "POST", path(message, "/like"), {}) == absent
 
 
 async def test_threads_are_followed_and_left(ann: Caller, bob: Caller) -> None:
