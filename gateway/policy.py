@@ -183,8 +183,8 @@ Verb = Literal[
     "open_channel",
     "see_channel", "describe_channel", "change_privacy", "change_lifecycle", "remove_channel",
     "list_members", "add_member", "remove_member", "change_role", "mute_channel", "read_messages",
-    "post_message", "change_message", "react", "advance_cursor", "read_thread", "follow_thread",
-    "follow_log", "operate",
+    "post_message", "change_message", "take_back", "react", "advance_cursor", "read_thread",
+    "follow_thread", "follow_log", "operate",
 ]  # fmt: skip
 
 RULES: Mapping[Verb, Rule] = {
@@ -219,7 +219,8 @@ RULES: Mapping[Verb, Rule] = {
     "mute_channel": Rule("write_feed", _member),
     "read_messages": Rule("read_feed", _member),
     "post_message": Rule("write_feed", _speaks),
-    "change_message": Rule("write_feed", _member),
+    "change_message": Rule("write_feed", _speaks),
+    "take_back": Rule("write_feed", _member),
     "react": Rule("write_messages", _speaks),
     "advance_cursor": Rule("read_feed", _member),
     "read_thread": Rule("read_feed", _member),

@@ -196,12 +196,13 @@ ROUTES = (
             method, ONE, "change_message", edit_message, "Edit a message", TAG,
             body=shape.MessageChange, reply=shape.MessageChanged, versioned=True,
             about=about.channel_in_path,
-            codes=("channel_absent", "message_absent", "not_author", "empty_message", "behind"),
+            codes=("channel_absent", "channel_archived", "message_absent", "not_author",
+                   "empty_message", "behind"),
         )
         for method in ("PATCH", "PUT")
     ),
     Route(
-        "DELETE", ONE, "change_message", delete_message, "Delete a message", TAG,
+        "DELETE", ONE, "take_back", delete_message, "Delete a message", TAG,
         reply=shape.MessageChanged, versioned=True, about=about.channel_in_path,
         codes=("channel_absent", "message_absent", "not_author"),
     ),

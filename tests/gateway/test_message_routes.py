@@ -154,6 +154,17 @@ async def test_only_authors_change_their_messages(ann: Caller, bob: Caller) -> N
     assert await refused(ann, "PATCH", path(message), {"content": ""}) == (400, "empty_message")
 
 
+async def test_in_an_archive_words_are_taken_back_but_not_changed(ann: Caller) -> None:
+    den = (await ann.post("/channels", {"name": "den"}))["channel"]["id"]
+    message = await said(ann, channel_id=den)
+    await ann.ok("PATCH", f"/channels/{den}/lifecycle", {"archived": True})
+    archived = (409, "channel_archived")
+
+    assert await refused(ann, "PATCH", path(message), {"content": "x"}) == archived
+    assert await refused(ann, "PUT", path(message), {"content": "x"}) == archived
+    assert (await ann.ok("DELETE", path(message)))["success"]
+
+
 async def test_what_is_deleted_is_gone_for_all(ann: Caller, bob: Caller) -> None:
     message = await said(ann, "secret")
     gone = await ann.ok("DELETE", path(message))
