@@ -112,8 +112,11 @@ async def _given_back(subscription: Subscription, last: Msg | None) -> None:
 
 
 def _expired(durable: str, headers: Mapping[str, str]) -> None:
-    """Returns when the broker says that a pull is over. Raises `BrokerLost` when it says that it
-    ends, and `ConsumerLost` for anything else, because asking again at once would only be answered in the same way, at once."""
+    """Returns when the broker says that a pull is over.
+
+    Raises `BrokerLost` when it says that it ends itself, and `ConsumerLost` for anything else,
+    because asking again at once would only be answered in the same way, at once.
+    """
     status = headers["Status"]
     if status not in PULL_OVER:
         said = headers.get("Description", "nobody answers")
