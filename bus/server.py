@@ -58,6 +58,11 @@ class Broker:
         self._process = process
         self._log = log
 
+    @property
+    def killed_by(self) -> int:
+        """The number of the signal that ended the broker; 0 when it runs or ended by itself."""
+        return max(0, -(self._process.returncode or 0))
+
     async def watch(self, settings: Settings) -> Never:
         """Raises `BrokerStopped` when the broker ends, or is sick too often in a row.
 
@@ -131,13 +136,16 @@ def binary(settings: Settings) -> str:
 
 
 async def _started(settings: Settings, directory: Path) -> Broker:
-    """A ready broker, on its kept port if that is free, else on another."""
+    """A ready broker, on its kept port if that is free, else on another.
+
+    One that a signal ends while it starts (the kernel's killer, a hasty operator) is started again.
+    """
     kept = await asyncio.to_thread(kept_endpoint, settings.data_directory)
     log_bytes = await asyncio.to_thread(_log_bytes, settings, kept)
     secrets = await asyncio.to_thread(passwords, directory / "credentials.json")
     last_words = ""
-    for attempt in range(PORT_ATTEMPTS):
-        port = settings.nats_port or _port(settings.nats_host, kept if attempt == 0 else None)
+    port = settings.nats_port or _port(settings.nats_host, kept)
+    for _ in range(PORT_ATTEMPTS):
         endpoint = Endpoint(f"nats://{_bracketed(settings.nats_host)}:{port}", secrets, log_bytes)
         name = f"canopy-{token_hex(4)}"
         config = configuration(settings, directory, endpoint, name, port)
@@ -152,9 +160,13 @@ async def _started(settings: Settings, directory: Path) -> Broker:
             await running.stop(settings.nats_stop_timeout_s)
             raise
         await running.stop(settings.nats_stop_timeout_s)
+        if running.killed_by:
+            last_words = f"signal {running.killed_by} ended it"
+            continue
         last_words = _last_words(directory / "nats.log", directory / "start.log")
         if "address already in use" not in last_words or settings.nats_port:
             break
+        port = _port(settings.nats_host, None)
     raise BrokerUnusable(f"nats-server did not start: {last_words}")
 
 

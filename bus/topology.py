@@ -19,6 +19,7 @@ from bus.health import Sick, asked
 from bus.roles import BUCKET_STREAM, Endpoint
 from bus.server import BUCKET_BYTES_MAX, HEADERS_BYTES
 from bus.subjects import EVENTS, STREAM
+from bus.wire import BrokerLost
 from schemas.settings import Settings
 
 VERSION_MIN = (2, 15, 1)
@@ -115,7 +116,7 @@ def consumer(durable: Durable) -> Json:
 async def ensure(
     supervisor: Client, endpoint: Endpoint, settings: Settings, durables: Iterable[Durable] = ()
 ) -> None:
-    """The streams and consumers exist as declared. Raises `TopologyRefused`."""
+    """The streams and consumers exist as declared. Raises `TopologyRefused`, or `BrokerLost`."""
     await _ensure_stream(supervisor, event_stream(settings, endpoint.log_bytes_max), settings)
     await _ensure_stream(supervisor, snapshot_bucket(), settings)
     for durable in durables:
@@ -145,11 +146,14 @@ def _differs(wanted: Json, found: Json) -> bool:
 async def check(supervisor: Client, endpoint: Endpoint, settings: Settings) -> LogState:
     """The log's state, when it can be trusted to keep what it acknowledges. Raises `Unfit`.
 
-    What cannot be seen is not believed: a broker that hides its configuration is unfit.
+    What cannot be seen is not believed: a broker that hides its configuration is unfit. Our own
+    hides nothing: when it is silent it has gone, which is `BrokerLost`.
     """
     try:
         server = await asked(endpoint, "VARZ", settings.nats_connect_timeout_s)
     except Sick as error:
+        if endpoint.passwords:
+            raise BrokerLost(f"the broker went while it was looked at: {error}") from error
         raise Unfit(
             "system_unseen",
             f"{error}. On an external server set CANOPY_NATS_SYSTEM_URL to a user of its system "
@@ -222,14 +226,17 @@ def check_state(info: Mapping[str, Any]) -> LogState:
 async def _api(
     client: Client, verb: str, request: Json | None, settings: Settings, absent: int = 0
 ) -> Json | None:
-    """The broker's answer, or None when it says that there is no such thing (code *absent*)."""
+    """The broker's answer, or None when it says that there is no such thing (code *absent*).
+
+    Raises `BrokerLost` when it says nothing, `TopologyRefused` when it refuses.
+    """
     body = b"" if request is None else json.dumps(request).encode()
     try:
         reply = await client.request(
             f"$JS.API.{verb}", body, timeout=settings.nats_connect_timeout_s
         )
     except (NatsError, TimeoutError) as error:
-        raise TopologyRefused(f"{verb}: no answer ({error})") from error
+        raise BrokerLost(f"{verb}: no answer ({error})") from error
     answer: Json = json.loads(reply.data)
     fault = answer.get("error")
     if fault is None:

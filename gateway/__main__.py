@@ -33,6 +33,7 @@ from gateway.seen import Seen
 from gateway.tickets import Tickets
 from schemas.settings import Settings
 
+CLOSE_S = 0.5
 TICKETS_MAX = 10_000
 PROJECTIONS = "projection"
 
@@ -93,9 +94,27 @@ async def _answer(
         await asyncio.get_running_loop().create_future()
     finally:
         gateway.live.stop()
+        await _cleared(runner, settings.shutdown_timeout_s + CLOSE_S)
+
+
+async def _cleared(runner: web.AppRunner, timeout_s: float) -> None:
+    """Every connection is closed, however often we are told to stop meanwhile.
+
+    A broker that goes is told of twice: by the bus and by its watch. The second would cut this
+    short, and a connection left open would be answered by this gateway, without a log, for ever.
+    *timeout_s* is longer than aiohttp itself waits for open requests.
+    """
+
+    async def clear() -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(settings.shutdown_timeout_s):
+            async with asyncio.timeout(timeout_s):
                 await runner.cleanup()
+
+    clearing = asyncio.create_task(clear())
+    while not clearing.done():
+        with suppress(asyncio.CancelledError):  # What made us stop first is already on its way.
+            await asyncio.wait((clearing,))
+    clearing.result()
 
 
 def _gateway(bus: Bus, door: Door, reads: Reads, feed: Feed) -> Gateway:

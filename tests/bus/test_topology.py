@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -24,6 +26,7 @@ from bus.topology import (
     ensure,
     event_stream,
 )
+from bus.wire import BrokerLost
 from schemas.settings import MIB, Settings
 
 SERVER: dict[str, Any] = {"version": "2.15.1", "jetstream": {"config": {"sync_always": True}}}
@@ -149,10 +152,25 @@ async def test_a_log_that_is_absent_is_unfit(
 async def test_a_broker_that_hides_how_it_stores_is_unfit(
     running: Broker, settings: Settings, supervisor: Client
 ) -> None:
-    blind = Endpoint(running.endpoint.url, {"system": "wrong"})
+    blind = Endpoint(running.endpoint.url, {})
 
     with pytest.raises(Unfit, match="CANOPY_NATS_SYSTEM_URL"):
         await check(supervisor, blind, settings)
+
+
+async def test_our_own_broker_that_falls_silent_is_lost(
+    running: Broker, settings: Settings, supervisor: Client
+) -> None:
+    """Not unfit: a new one will answer."""
+    hasty = settings.model_copy(update={"nats_connect_timeout_s": 0.1})
+    os.kill(running.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(BrokerLost):
+            await ensure(supervisor, running.endpoint, hasty)
+        with pytest.raises(BrokerLost):
+            await check(supervisor, running.endpoint, hasty)
+    finally:
+        os.kill(running.pid, signal.SIGCONT)
 
 
 @pytest.mark.parametrize("version", ["2.15.0", "2.14.9", "1.99.99", "2.9.25-beta.1"])

@@ -1,0 +1,73 @@
+"""What a node does when its broker is killed or frozen: it goes on, or it ends, and soon."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import aiohttp
+import psutil
+
+from tests.canopy import Caller, running
+
+DEADLINE_S = 30.0
+HI = {"channel_id": "general", "content": "Hi."}
+
+
+def broker_pid(directory: Path) -> int:
+    """The broker that runs on *directory* for this very process; 0 when there is none."""
+    for child in psutil.Process().children():
+        try:
+            if str(directory / "nats" / "nats.conf") in child.cmdline():
+                return child.pid
+        except (psutil.NoSuchProcess, psutil.ZombieProcess):
+            continue
+    return 0
+
+
+async def next_broker_pid(directory: Path, last: int) -> int:
+    """The broker that follows *last*, at the moment at which it appears."""
+    async with asyncio.timeout(DEADLINE_S):
+        while (pid := broker_pid(directory)) in (0, last):
+            await asyncio.sleep(0)
+        return pid
+
+
+async def posted(caller: Caller) -> str:
+    """The id of a message, said until it is acknowledged."""
+    async with asyncio.timeout(DEADLINE_S):
+        while True:
+            status, _, answer = await caller.call("POST", "/channels/messages", HI)
+            if status < 300:
+                return str(answer["message"]["id"])
+            assert status == 503, answer
+            await asyncio.sleep(0.05)
+
+
+async def test_a_broker_killed_again_while_it_starts_is_started_again(tmp_path: Path) -> None:
+    """The node answers again, with everything it has acknowledged."""
+    async with running(tmp_path) as canopy:
+        ann = await canopy.register("ann")
+        said = [await posted(ann) for _ in range(3)]
+
+        first = broker_pid(tmp_path)
+        os.kill(first, signal.SIGKILL)
+        second = await next_broker_pid(tmp_path, first)
+        os.kill(second, signal.SIGKILL)
+        await next_broker_pid(tmp_path, second)
+        said.append(await posted_when_there(ann))
+
+        read = await ann.get("/channels/general/messages")
+        assert set(said) <= {one["id"] for one in read["messages"]}
+
+
+async def posted_when_there(caller: Caller) -> str:
+    """As `posted`, of a node whose door is closed for a moment."""
+    async with asyncio.timeout(DEADLINE_S):
+        while True:
+            try:
+                return await posted(caller)
+            except (aiohttp.ClientError, OSError):
+                await asyncio.sleep(0.05)
