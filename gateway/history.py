@@ -107,6 +107,12 @@ async def root(call: Call, channel_id: str, message_id: str) -> Row:
     return existing_one(await _latest(call, channel_id, found["thread_id"]))
 
 
+async def root_id(call: Call, channel_id: str, message_id: str) -> str:
+    """The id of that root, even if it is there no more. Raises `Refused` (message_absent)."""
+    found = await call.rows(queries.SEQ, message_id)
+    return existing_one(_within(found, channel_id))["thread_id"] or message_id
+
+
 async def all_changes(call: Call, message_id: str) -> list[Row]:
     """All that has happened to a message."""
     return await call.rows(queries.CHANGES_OF_ONE, message_id)

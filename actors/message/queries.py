@@ -75,8 +75,8 @@ CHANGES = f"{_CHANGE} WHERE list_contains($1::VARCHAR[], id)"
 CHANGES_OF_ONE = f"{_CHANGE} WHERE id = $1"
 """All that happened to one message, found by the index."""
 
-SEQ = "SELECT seq, channel_id FROM message WHERE id = $1"
-"""Where a message was posted, whatever became of it."""
+SEQ = "SELECT seq, channel_id, thread_id FROM message WHERE id = $1"
+"""Where a message was posted, and in which thread, whatever became of it."""
 
 COUNT = "SELECT count(*) AS messages FROM message"
 

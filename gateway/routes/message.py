@@ -65,17 +65,20 @@ async def list_messages(call: Call) -> Reply:
 
 
 async def list_thread(call: Call) -> Reply:
-    """A page of a thread: its root and the replies, the newest page unless asked otherwise."""
-    what = f"thread {call.channel.id} {call.path['message_id']}"
+    """A page of the thread that a message is in: its root and the replies, the newest page unless
+    asked otherwise.
+    """
+    root_id = await history.root_id(call, call.channel.id, call.path["message_id"])
+    what = f"thread {call.channel.id} {root_id}"
     cursors = call.gateway.cursors
     start = cursors.read(what, call.query.cursor) if call.query.cursor else NEWEST
-    page = await history.thread(call, call.channel.id, call.path["message_id"], start)
+    page = await history.thread(call, call.channel.id, root_id, start)
     messages = [views.message(row, call.directory) for row in page.items]
     return Reply(
         {
             "messages": messages,
             "channel_id": call.channel.id,
-            "thread_id": call.path["message_id"],
+            "thread_id": root_id,
             "count": len(messages),
             "next": cursors.write(what, page.older) if page.older else None,
         }

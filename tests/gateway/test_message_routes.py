@@ -96,6 +96,20 @@ async def test_a_reply_belongs_to_the_thread_of_its_parent(ann: Caller, bob: Cal
     assert [one["id"] for one in thread["messages"]] == [root["id"], reply["id"], deeper["id"]]
 
 
+async def test_a_thread_is_found_by_any_message_in_it(ann: Caller) -> None:
+    den = (await ann.post("/channels", {"name": "den"}))["channel"]["id"]
+    root = await said(ann)
+    reply = await said(ann, reply_to=root["id"])
+    whole = await ann.get(path(root, "/thread"))
+    same = await ann.get(path(reply, "/thread"))
+    absent = (404, "message_absent")
+
+    assert whole == same
+    assert (whole["thread_id"], whole["count"]) == (root["id"], 2)
+    assert await refused(ann, "GET", f"/channels/{den}/messages/{root['id']}/thread") == absent
+    assert await refused(ann, "GET", "/channels/general/messages/M0/thread") == absent
+
+
 async def test_a_parent_is_in_the_same_channel_and_still_there(ann: Caller) -> None:
     den = (await ann.post("/channels", {"name": "den"}))["channel"]["id"]
     elsewhere = await said(ann, channel_id=den)
