@@ -35,6 +35,8 @@ from schemas.envelope import Refused
 
 RETRY_AFTER_S = "1"
 CORRELATION = web.RequestKey("correlation", str)
+LEFT = web.RequestKey("left", dict[str, str])
+"""What the caller may still ask for: the RateLimit fields, once the request has been counted."""
 ABSENT = {
     "channel_id": "channel_absent",
     "message_id": "message_absent",
@@ -128,7 +130,8 @@ def _refusal(fault: Exception) -> Refused:
 
 def _told(refused: Refused, request: web.Request, correlation: str) -> web.Response:
     told = tell(refused, request.path, correlation)
-    headers = {"Content-Type": MEDIA_TYPE, "Cache-Control": "no-store", **told.headers}
+    headers = {"Content-Type": MEDIA_TYPE, "Cache-Control": "no-store"}
+    headers |= {**request.get(LEFT, {}), **told.headers}
     return web.Response(status=told.status, body=told.body, headers=headers)
 
 
@@ -172,7 +175,9 @@ class _Entrance:
     async def _answered(self, call: Call) -> web.StreamResponse:
         route, gateway = self._route, self._gateway
         call.principal = principal = self._principal(call)
-        left = gateway.throttles.requests.take(principal.id or call.address)
+        buckets = gateway.throttles.requests
+        left = buckets.told(buckets.take(principal.id or call.address))
+        call.request[LEFT] = {"RateLimit": left, "RateLimit-Policy": buckets.policy}
         policy.admit(principal, route.verb)
         for name in route.parameters:
             if not re.fullmatch(PATTERNS.get(name, ID), call.path[name]):
@@ -187,7 +192,7 @@ class _Entrance:
         reply = await route.handler(call)
         if isinstance(reply, web.StreamResponse):
             return reply
-        return self._response(reply, left, position)
+        return self._response(call, reply, position)
 
     def _principal(self, call: Call) -> Principal:
         request, gateway = call.request, self._gateway
@@ -232,14 +237,12 @@ class _Entrance:
         if awaited > reads.position:
             await reads.reached(awaited)
 
-    def _response(self, reply: Reply, left: int, position: int) -> web.Response:
-        buckets = self._gateway.throttles.requests
+    def _response(self, call: Call, reply: Reply, position: int) -> web.Response:
         headers = [
             ("Content-Type", reply.media_type),
             ("Cache-Control", "no-store"),
             ("Canopy-Seq", str(position if reply.seq is None else reply.seq)),
-            ("RateLimit", buckets.told(left)),
-            ("RateLimit-Policy", buckets.policy),
+            *call.request[LEFT].items(),
             *reply.headers,
         ]
         body = reply.body if isinstance(reply.body, bytes) else orjson.dumps(reply.body)

@@ -155,6 +155,17 @@ async def test_callers_know_what_they_may_still_ask(tmp_path: Path) -> None:
     assert headers["RateLimit-Policy"] == '"requests";q=3;w=3'
 
 
+async def test_a_refusal_tells_what_is_left_too(canopy: Canopy) -> None:
+    ann = await canopy.register("ann")
+    absent = await ann.call("GET", "/channels/C0")
+    invalid = await ann.call("POST", "/channels", {})
+    unknown = await canopy.nobody.call("GET", "/channels")
+
+    assert [one[0] for one in (absent, invalid, unknown)] == [404, 400, 401]
+    assert all({"RateLimit", "RateLimit-Policy"} <= set(one[1]) for one in (absent, invalid))
+    assert "RateLimit" in unknown[1]
+
+
 async def test_a_chain_of_causes_keeps_its_name(canopy: Canopy) -> None:
     chain = {"X-Correlation-ID": "chain-1"}
     _, _, named = await canopy.nobody.call("GET", "/channels", headers=chain)
