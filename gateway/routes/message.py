@@ -18,7 +18,7 @@ TAG = "Messages"
 async def post_message(call: Call) -> Reply:
     """Says something in a channel. A reply names its parent; the thread is that of the parent."""
     draft: shape.MessageDraft = call.body
-    parent_id = draft.parent_message_id or draft.reply_to
+    parent_id = drafts.parent_id(draft)
     parents = [await history.parent(call, draft.channel_id, i) for i in (parent_id,) if i]
     message_id = _new_id(call)
     answer = await call.send(

@@ -66,6 +66,7 @@ async def test_what_is_posted_is_read_the_same_by_everybody(ann: Caller, bob: Ca
         ({"content": "x", "attachments": [{"name": "a"}]}, "attachments.0"),
         ({"content": "x", "parent_message_id": "a.b"}, "parent_message_id"),
         ({"content": "x", "reply_to": "M0"}, "parent_message_id"),
+        ({"content": "x", "reply_to": "M0", "parent_message_id": "M1"}, "reply_to"),
         ({"content": "x", "security": {"colour": "red"}}, "security.colour"),
         ({"content": "x", "ttl_seconds": 0}, "ttl_seconds"),
         ({"content": "x", "expires_at": "yesterday"}, "expires_at"),
