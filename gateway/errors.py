@@ -37,6 +37,7 @@ CATALOGUE: Mapping[str, Entry] = {
     "invalid_request": Entry(400, "Invalid request", "Correct the fields named in `errors`."),
     "invalid_command": Entry(400, "Invalid request", "Correct the fields of the request."),
     "invalid_header": Entry(400, "Invalid header", "Correct or leave out the header named here."),
+    "invalid_cursor": Entry(400, "No such page", "Begin again without a cursor."),
     "nothing_to_update": Entry(400, "Nothing to update", "Send at least one field to change."),
     "weak_password": Entry(
         400,
@@ -96,7 +97,6 @@ CATALOGUE: Mapping[str, Entry] = {
     "message_absent": Entry(404, "Not found", "It was deleted, has expired, or never was."),
     "account_absent": Entry(404, "Not found", "Ask GET /api/v1/accounts for the accounts."),
     "member_absent": Entry(404, "Not found", "The account is not a member of the channel."),
-    "invalid_cursor": Entry(404, "No such page", "Begin again without a cursor."),
     "key_absent": Entry(404, "Not found", "Ask GET /api/v1/keys for your keys."),
     "session_absent": Entry(404, "Not found", "The session has ended."),
     "method_not_allowed": Entry(405, "Method not allowed", "Use a method of the header Allow."),
