@@ -22,6 +22,7 @@ from bus.wire import BrokerLost, Wire, dial
 from schemas.settings import Settings
 
 RETRY_S = 0.05
+CLOSE_TIMEOUT_S = 0.5
 
 
 class Connection:
@@ -80,10 +81,10 @@ async def connected(
         yield connection
     finally:
         if connection.lost.done():
-            await connection.client.close()  # Nobody is left to drain to.
+            await _closed(connection.client)  # Nobody is left to drain to.
         else:
             connection.leave()
-            await _drained(connection.client, settings.shutdown_timeout_s)
+            await _drained(connection.client, min(settings.shutdown_timeout_s, CLOSE_TIMEOUT_S))
 
 
 @asynccontextmanager
@@ -144,9 +145,20 @@ async def _connected(endpoint: Endpoint, role: Role, settings: Settings) -> Conn
 
 
 async def _drained(client: Client, timeout_s: float) -> None:
-    """What was published has left, and the connection is closed."""
+    """What was published has left, and the connection is closed.
+
+    Nothing is taken in any more, so nats-py's own `drain`, which asks the broker about each
+    subscription and leaves tasks behind when it is silent, would wait for nothing.
+    """
     with suppress(NatsError, OSError, TimeoutError):
         async with asyncio.timeout(timeout_s):
             if client.is_connected:
-                await client.drain()
-    await client.close()
+                await client.flush()
+    await _closed(client)
+
+
+async def _closed(client: Client) -> None:
+    """The connection is closed, or let go: a frozen broker takes nothing more, not even that."""
+    with suppress(NatsError, OSError, TimeoutError):
+        async with asyncio.timeout(CLOSE_TIMEOUT_S):
+            await client.close()

@@ -74,7 +74,9 @@ class Settings(BaseModel):
     nats_health_failures_max: int = _knob(
         3, "looks", "Bad ones in a row until the broker is given up.", ge=1
     )
-    nats_stop_timeout_s: float = _knob(10.0, "seconds", "For the broker to stop politely.", gt=0)
+    nats_stop_timeout_s: float = _knob(
+        1.0, "seconds", "For the broker to stop politely; then it is killed.", gt=0
+    )
     nats_connect_timeout_s: float = _knob(5.0, "seconds", "For one attempt to connect.", gt=0)
     nats_silence_s: float = _knob(
         30.0, "seconds", "How long the broker may be away before the process gives up.", gt=0

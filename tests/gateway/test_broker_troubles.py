@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 from pathlib import Path
+from time import monotonic
 
 import aiohttp
 import psutil
+import pytest
 
 from tests.canopy import Caller, running
 
 DEADLINE_S = 30.0
+STOP_S = 5.0
 HI = {"channel_id": "general", "content": "Hi."}
 
 
@@ -71,3 +75,21 @@ async def posted_when_there(caller: Caller) -> str:
                 return await posted(caller)
             except (aiohttp.ClientError, OSError):
                 await asyncio.sleep(0.05)
+
+
+async def test_a_frozen_broker_does_not_hold_up_the_end(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is killed, which hurts nothing: what it acknowledged is on the disk."""
+    async with running(tmp_path) as canopy:
+        ann = await canopy.register("ann")
+        await posted(ann)
+        frozen = psutil.Process(broker_pid(tmp_path))
+        frozen.suspend()
+        asked = monotonic()
+    took_s = monotonic() - asked
+    gc.collect()
+
+    assert took_s < STOP_S
+    assert not frozen.is_running()
+    assert "never retrieved" not in caplog.text
