@@ -7,16 +7,18 @@ and the root attaches anew.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
+import orjson
+import structlog
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
 from bus.clock import Clock
-from bus.codec import parse
 from bus.commands import Commands, WireCommands
 from bus.connection import RETRY_S, Connection, connected, wired
 from bus.consumer import Delivery, deliveries
@@ -30,7 +32,10 @@ from bus.topology import Durable, check, ensure
 from bus.wire import BrokerLost, Wire
 from schemas.settings import Settings
 
+CLOCK = re.compile("[0-9a-f]{16}")
 Found = TypeVar("Found")
+
+journal = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -119,6 +124,20 @@ async def _awaited(seek: Callable[[], Awaitable[Found]], wire: Wire, settings: S
 
 
 async def _catch_up(clock: Clock, log: JetStreamLog, head: int) -> None:
-    """No reading of *clock* is earlier than the last commit, whatever the wall clock says now."""
+    """No reading of *clock* is earlier than the last commit, whatever the wall clock says now.
+
+    A commit that cannot be read is told of and passed by: the tables say where they stop.
+    """
     for stored in await log.page(head - 1, 1) if head else []:
-        clock.observe(parse(stored.payload)["header"]["clock"])
+        try:
+            clock.observe(_clock_of(stored.payload))
+        except (ValueError, KeyError, TypeError) as error:
+            journal.critical("head_unreadable", seq=stored.seq, reason=repr(error))
+
+
+def _clock_of(payload: bytes) -> str:
+    """The clock of a commit. Raises ValueError, KeyError or TypeError when there is none."""
+    reading = orjson.loads(payload)["header"]["clock"]
+    if not CLOCK.fullmatch(reading):
+        raise ValueError(f"{reading!r} is no clock")
+    return str(reading)

@@ -13,6 +13,8 @@ import aiohttp
 import psutil
 import pytest
 
+from bus.server import kept_endpoint
+from bus.wire import dial
 from tests.canopy import Caller, running
 
 DEADLINE_S = 30.0
@@ -93,3 +95,24 @@ async def test_a_frozen_broker_does_not_hold_up_the_end(
     assert took_s < STOP_S
     assert not frozen.is_running()
     assert "never retrieved" not in caplog.text
+
+
+async def test_an_unreadable_head_does_not_keep_a_node_from_starting(tmp_path: Path) -> None:
+    """It says why its tables stopped."""
+    async with running(tmp_path) as canopy:
+        endpoint = kept_endpoint(tmp_path)
+        assert endpoint is not None
+        user, password = endpoint.login("actors")
+        wire = await dial(endpoint.url, user, password)
+        await wire.ask("evt.message.general.M1", b'{"header": {}}', DEADLINE_S)
+        wire.close()
+        assert canopy.up.url
+
+    async with running(tmp_path) as canopy:
+        status, answer = 200, None
+        async with asyncio.timeout(DEADLINE_S):
+            while status == 200:
+                status, _, answer = await canopy.nobody.call("GET", "/readyz")
+
+    assert status == 503
+    assert "position 2 cannot be projected" in str(answer)
