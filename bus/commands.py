@@ -112,7 +112,12 @@ async def serve(wire: Wire, handle: Handle, in_flight_max: int) -> None:
         done = await _answered(data, handle)
         if not reply:
             return  # Whoever sent it does not want to know.
-        wire.publish(reply.decode(), msgspec.json.encode(done))
+        try:
+            wire.publish(reply.decode(), msgspec.json.encode(done))
+        except TooLarge as error:
+            problem = f"What came of it is too large to be told: {error}."
+            refusal = Refusal(code="body_too_large", message=problem)
+            wire.publish(reply.decode(), msgspec.json.encode(Answer(seq=0, refused=refusal)))
 
     def finished(task: asyncio.Task[None]) -> None:
         answering.discard(task)

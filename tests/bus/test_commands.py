@@ -136,6 +136,21 @@ async def test_a_command_that_is_too_large_is_refused(bus: Bus) -> None:
         assert await bus.commands.send(SAY) == await done(SAY)
 
 
+async def test_an_answer_that_is_too_large_hurts_nobody_else(bus: Bus) -> None:
+    """Its sender is told; the others are answered."""
+
+    async def verbose(request: Request) -> Answer:
+        answer = await done(request)
+        large = Fact(kind="x", data={"content": "x" * 2_000_000})
+        return msgspec.structs.replace(answer, facts=(large,)) if request.expected == 0 else answer
+
+    async with serving(bus, verbose):
+        with pytest.raises(Refused, match="body_too_large"):
+            await bus.commands.send(msgspec.structs.replace(SAY, expected=0))
+
+        assert await bus.commands.send(SAY) == await done(SAY)
+
+
 @pytest.mark.parametrize("nonsense", [b"", b"hello", b"[]", b'{"id": "a b"}', b"\xff"])
 async def test_what_is_no_command_is_refused_and_hurts_nobody(bus: Bus, nonsense: bytes) -> None:
     """The room goes on, and so do those whom it is answering."""
