@@ -17,6 +17,7 @@ import orjson
 import structlog
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
 
 from bus.commands import Unavailable
 from bus.wire import BrokerLost
@@ -262,11 +263,11 @@ def _parsed(model: type[BaseModel], raw: bytes) -> BaseModel:
     try:
         return model.model_validate_json(raw)
     except ValidationError as error:
-        raise invalid(error) from error
+        raise invalid(error, lambda: from_json(raw)) from error
 
 
 def _understood(model: type[BaseModel], query: Mapping[str, str]) -> BaseModel:
     try:
         return model.model_validate({name: query[name] for name in query})
     except ValidationError as error:
-        raise invalid(error) from error
+        raise invalid(error, lambda: query) from error

@@ -8,7 +8,7 @@ page about the code, `/problems/<code>`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -197,19 +197,39 @@ def refuse(code: str, message: str = "", **detail: Any) -> Refused:
     return Refused(code, message or CATALOGUE[code].remedy, detail)
 
 
-def invalid(error: ValidationError) -> Refused:
-    """The faults that a model found in a request, field by field."""
+def invalid(error: ValidationError, given: Callable[[], Any]) -> Refused:
+    """The faults that a model found in a request, field by field, as they are named in what was
+    *given*; that is asked for only if it could be parsed.
+    """
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    if found[0]["type"] == "json_invalid":
+        return refuse("invalid_json", found[0]["msg"])
+    request = given()
     faults = [
         {
-            "field": ".".join(str(part) for part in fault["loc"]) or "body",
+            "field": _field(fault["loc"], request, missing=fault["type"] == "missing") or "body",
             "message": fault["msg"],
             "code": fault["type"],
         }
-        for fault in error.errors(include_url=False, include_context=False, include_input=False)
+        for fault in found
     ]
-    if any(fault["code"] == "json_invalid" for fault in faults):
-        return refuse("invalid_json", faults[0]["message"])
     return refuse("invalid_request", f"{faults[0]['field']}: {faults[0]['message']}", errors=faults)
+
+
+def _field(path: tuple[int | str, ...], given: Any, *, missing: bool) -> str:
+    """*path* without the names of the alternatives that the model has tried on the way: those
+    are not in what was *given*, nor is the last part of what is *missing*.
+    """
+    named = []
+    for part in path:
+        in_object = isinstance(given, Mapping) and part in given
+        in_list = isinstance(given, list) and isinstance(part, int)
+        if in_object or in_list:
+            given = given[part]
+        elif not (missing and part == path[-1]):
+            continue
+        named.append(str(part))
+    return ".".join(named)
 
 
 def wrong(field: str, message: str, code: str = "invalid_request", kind: str = "value") -> Refused:

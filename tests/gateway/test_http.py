@@ -134,6 +134,27 @@ async def test_a_body_is_encoded_as_it_says(canopy: Canopy) -> None:
     assert '"code":"invalid_body"' in text
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "fields"),
+    [
+        ("/keys", {"permissions": ["everything"]}, {"permissions", "permissions.0"}),
+        ("/keys", {"permissions": {"str": 1}}, {"permissions"}),
+        ("/channels/messages", POST | {"attachments": [{"name": "a"}]}, {"attachments.0"}),
+        ("/channels/messages", POST | {"security": {"iv": [1]}}, {"security.iv"}),
+        ("/channels/messages", {"content": "Hi."}, {"channel_id"}),
+        ("/channels/messages", [], {"body"}),
+    ],
+)
+async def test_a_fault_is_named_as_the_request_names_it(
+    canopy: Canopy, path: str, body: Any, fields: set[str]
+) -> None:
+    await canopy.register("ann")
+    status, problem = await (await signed_in(canopy, "ann")).call("POST", path, body)
+
+    assert status == 400
+    assert {fault["field"] for fault in problem["errors"]} == fields
+
+
 async def test_a_head_is_a_get_without_a_body(canopy: Canopy) -> None:
     for path in ("/api/v1/health", "/healthz", "/", "/openapi.json"):
         status, headers, text = await raw(canopy, "HEAD", path)
