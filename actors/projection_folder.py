@@ -21,6 +21,10 @@ LOCKED = "Could not set lock"
 log = structlog.get_logger()
 
 
+class Locked(Exception):
+    """Another process has the tables open."""
+
+
 class ProjectionFolder:
     """The files of tables of one log. Its methods block: call them from a worker thread."""
 
@@ -35,9 +39,10 @@ class ProjectionFolder:
     def open(self, head: int) -> ProjectionFile:
         """The file that is farthest, of those that today's queries can read; an empty one if none.
 
-        *head* is the last position of the log. Raises duckdb.Error when another process holds one.
+        *head* is the last position of the log. Raises `Locked` when another process holds one.
         """
-        self._path.mkdir(parents=True, exist_ok=True)
+        self._path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._path.chmod(0o700)  # One of an earlier version was open to others.
         usable: list[ProjectionFile] = []
         for path in sorted(self._path.glob("*.duckdb")):
             file = self._usable(path, head)
@@ -55,23 +60,28 @@ class ProjectionFolder:
         """A new file, empty, for *statements* (today's unless told)."""
         statements = statements or self._statements
         path = self._path / f"{statements.version}-{new_id()}.duckdb"
-        return ProjectionFile(path, statements, self._epoch, self._memory_bytes_max)
+        return self._opened(path, statements)
 
     def retire(self, file: ProjectionFile) -> None:
         """Close *file* and remove it."""
         file.close()
         _removed(file.path)
 
+    def _opened(self, path: Path, statements: Statements) -> ProjectionFile:
+        file = ProjectionFile(path, statements, self._epoch, self._memory_bytes_max)
+        path.chmod(0o600)
+        return file
+
     def _usable(self, path: Path, head: int) -> ProjectionFile | None:
         try:
-            file = ProjectionFile(path, self._statements, self._epoch, self._memory_bytes_max)
+            file = self._opened(path, self._statements)
         except Foreign as error:
             log.info("projection_foreign", path=str(path), reason=str(error))
             _removed(path)
             return None
         except duckdb.Error as error:
             if LOCKED in str(error):
-                raise
+                raise Locked(f"{self._path} is in use by another process.") from error
             _set_aside(path, str(error))
             return None
         try:

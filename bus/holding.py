@@ -54,6 +54,8 @@ class Holding:
 def hold(directory: Path, started: str, url: str = "") -> Iterator[Holding]:
     """*directory* belongs to this process until the block ends. Raises `Held`."""
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if directory.stat().st_uid == os.geteuid():
+        directory.chmod(0o700)  # Somebody may have made it beforehand, open to others.
     descriptor = os.open(directory / FILE, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         try:

@@ -8,12 +8,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import duckdb
 import pytest
 from structlog.testing import capture_logs
 
 from actors.projection_file import ProjectionFile, Statements
-from actors.projection_folder import ProjectionFolder
+from actors.projection_folder import Locked, ProjectionFolder
 from actors.rooms import statements
 from schemas.message import MessagePosted
 from schemas.settings import MIB
@@ -43,6 +42,15 @@ def test_an_empty_folder_gets_a_file(tmp_path: Path) -> None:
     file = folder(tmp_path / "new").open(head=0)
 
     assert (file.seq, file.current) == (0, True)
+    file.close()
+
+
+def test_nobody_else_reads_the_tables(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    file = folder(tmp_path).open(head=0)
+
+    assert tmp_path.stat().st_mode & 0o777 == 0o700
+    assert file.path.stat().st_mode & 0o777 == 0o600
     file.close()
 
 
@@ -174,7 +182,7 @@ def test_a_file_that_another_process_holds_is_no_damage(tmp_path: Path) -> None:
     ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(duckdb.IOException, match="lock"):
+        with pytest.raises(Locked, match="in use"):
             folder(tmp_path).open(head=9)
         holder.communicate(b"")
 

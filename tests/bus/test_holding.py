@@ -35,6 +35,12 @@ def test_a_directory_let_go_is_free(tmp_path: Path) -> None:
         pass
 
 
+def test_a_directory_that_was_open_to_others_is_closed(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    with hold(tmp_path, STARTED):
+        assert tmp_path.stat().st_mode & 0o777 == 0o700
+
+
 def test_nobody_holds_what_is_not_there(tmp_path: Path) -> None:
     assert holder(tmp_path / "data") is None
     assert not (tmp_path / "data").exists()
