@@ -20,6 +20,7 @@ from rich.padding import Padding
 from rich.panel import Panel
 from rich.text import Text
 
+from actors.projection_folder import Locked
 from bus.holding import Held
 from bus.identity_file import IdentityUnusable
 from bus.server import BrokerStopped, BrokerUnusable
@@ -57,7 +58,7 @@ def failures(settings: Settings) -> Iterator[None]:
     try:
         yield
     except* (Held, BrokerUnusable, BrokerStopped, BrokerLost, IdentityUnusable, Unfit,
-             TopologyRefused, OSError) as faults:  # fmt: skip
+             TopologyRefused, Locked, OSError) as faults:  # fmt: skip
         fault = _first(faults)  # Raised here it would come out in a group.
     if fault is not None:
         raise _failure(fault, settings) from fault
@@ -86,6 +87,9 @@ def _failure(fault: BaseException, settings: Settings) -> Failure:
             return _held(fault, settings)
         case IdentityUnusable():
             return Failure(Exit.USAGE, str(fault), "Set CANOPY_PASSPHRASE.", "identity_unusable")
+        case Locked():
+            remedy = "One gateway reads a data directory: stop the other, or choose another --data."
+            return Failure(Exit.NO, str(fault), remedy, "held")
         case Unfit():
             return Failure(Exit.UNAVAILABLE, str(fault), "canopy doctor", fault.fault)
         case OSError() if fault.filename is None and fault.errno is not None:

@@ -200,3 +200,20 @@ def test_a_measure_answers_with_its_figures(type_in: Type, tmp_path: Path) -> No
     assert said.code == Exit.OK
     assert report["name"] == "sockets"
     assert [figure["unit"] for figure in report["figures"]] == ["KiB", "MiB", "MiB"]
+
+
+def test_a_second_gateway_on_the_same_data_is_told_so(fresh: Node, tmp_path: Path) -> None:
+    """In one line with a way out, not in a traceback."""
+    data = tmp_path / "data"
+    done = subprocess.run(
+        [CANOPY, "run", "gateway", "--data", str(data), "--port", "0"],
+        env=environment(data),
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+
+    assert done.returncode == Exit.NO
+    assert "in use by another process" in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
