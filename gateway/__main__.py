@@ -110,11 +110,11 @@ async def _cleared(runner: web.AppRunner, timeout_s: float) -> None:
             async with asyncio.timeout(timeout_s):
                 await runner.cleanup()
 
-    clearing = asyncio.create_task(clear())
-    while not clearing.done():
-        with suppress(asyncio.CancelledError):  # What made us stop first is already on its way.
-            await asyncio.wait((clearing,))
-    clearing.result()
+    async with asyncio.TaskGroup() as group:
+        clearing = group.create_task(clear())
+        while not clearing.done():
+            with suppress(asyncio.CancelledError):  # What made us stop first is on its way.
+                await asyncio.wait((clearing,))
 
 
 def _gateway(bus: Bus, door: Door, reads: Reads, feed: Feed) -> Gateway:
