@@ -296,13 +296,6 @@ async def test_search_finds_present_content_literally(ann: Caller) -> None:
     assert (await refused(ann, "GET", "/channels/general/search"))[0] == 400
 
 
-async def test_expired_messages_are_gone(ann: Caller) -> None:
-    message = await said(ann, ttl_seconds=1)
-    read = (await ann.get(path(message)))["message"]
-
-    assert read["expires_at"][:4] == read["created_at"][:4]
-
-
 async def test_what_has_expired_is_neither_changed_nor_liked(ann: Caller) -> None:
     message = await said(ann, ttl_seconds=1)
     async with asyncio.timeout(10):
