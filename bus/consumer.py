@@ -16,6 +16,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
+from nats.errors import NoRespondersError
 from nats.errors import TimeoutError as NatsTimeout
 
 from bus import codec, subjects
@@ -24,6 +25,7 @@ from schemas.envelope import Commit
 
 PULL_MAX = 64
 PULL_EXPIRES_S = 30
+ACK_TIMEOUT_S = 5.0
 PULL_OVER = ("404", "408")
 """What the broker says when nothing has come, or nothing has come in time."""
 SHUTDOWN = "Server Shutdown"
@@ -41,12 +43,25 @@ class Delivery:
         self.commit: Commit = codec.decode(message.data, message.metadata.sequence.stream)
 
     async def done(self) -> None:
-        """Acknowledged, and the acknowledgement stored."""
-        await self._message.ack_sync()
+        """Acknowledged, and the acknowledgement stored.
+
+        Raises `ConsumerLost`, `bus.wire.BrokerLost`, or TimeoutError: it will be delivered again.
+        """
+        try:
+            await self._message.ack_sync(timeout=ACK_TIMEOUT_S)
+        except NatsTimeout:
+            raise
+        except NoRespondersError as error:
+            raise ConsumerLost("the consumer is gone: nobody takes its acknowledgement") from error
+        except NatsError as error:
+            raise BrokerLost(f"no connection to acknowledge over: {error}") from error
 
     async def again(self, delay_s: float) -> None:
-        """Deliver it again after *delay_s*."""
-        await self._message.nak(delay=delay_s)
+        """Deliver it again after *delay_s*. Raises `bus.wire.BrokerLost`."""
+        try:
+            await self._message.nak(delay=delay_s)
+        except NatsError as error:
+            raise BrokerLost(f"no connection to put it off over: {error}") from error
 
 
 async def deliveries(client: Client, durable: str) -> AsyncGenerator[Delivery]:

@@ -139,14 +139,19 @@ async def test_a_consumer_that_is_not_there_is_an_error(bus: Bus) -> None:
 async def test_a_consumer_that_is_deleted_is_an_error(
     bus: Bus, running: Broker, knobs: Settings
 ) -> None:
-    """While somebody waits on it."""
-    waiting = asyncio.create_task(delivered(bus, 2))
-    await told(bus.log, HI)
-    async with connected(running.endpoint, "supervisor", knobs) as supervisor:
-        await supervisor.client.request("$JS.API.CONSUMER.DELETE.EVT.scribe")
+    """For whoever waits on it, and for whoever has still to acknowledge."""
+    await told(bus.log, HI, "general.M1")
+    await told(bus.log, HI, "general.M2")
+    async with asyncio.timeout(DEADLINE_S), aclosing(bus.deliveries("scribe")) as deliveries:
+        await (await anext(deliveries)).done()
+        second = await anext(deliveries)
+        async with connected(running.endpoint, "supervisor", knobs) as supervisor:
+            await supervisor.client.request("$JS.API.CONSUMER.DELETE.EVT.scribe")
 
-    with pytest.raises(ConsumerLost, match="409 Consumer Deleted"):
-        await waiting
+        with pytest.raises(ConsumerLost, match="nobody takes its acknowledgement"):
+            await second.done()
+        with pytest.raises(ConsumerLost, match="409 Consumer Deleted"):
+            await anext(deliveries)
 
 
 async def test_a_broker_that_ends_politely_is_lost_too(bus: Bus, running: Broker) -> None:
@@ -162,10 +167,16 @@ async def test_a_broker_that_ends_politely_is_lost_too(bus: Bus, running: Broker
 async def test_a_lost_broker_is_an_error(bus: Bus, running: Broker) -> None:
     """Of the kind that makes the root attach anew."""
     await told(bus.log, HI)
-    async with aclosing(bus.deliveries("scribe")) as deliveries:
+    async with asyncio.timeout(DEADLINE_S), aclosing(bus.deliveries("scribe")) as deliveries:
         first: Delivery = await anext(deliveries)
         await running.stop(DEADLINE_S)
         with pytest.raises(BrokerLost):
-            async with asyncio.timeout(DEADLINE_S):
-                await anext(deliveries)
+            await bus.connection.watch()
+
+        with pytest.raises(BrokerLost):
+            await first.done()
+        with pytest.raises(BrokerLost):
+            await first.again(0.1)
+        with pytest.raises(BrokerLost):
+            await anext(deliveries)
     assert first.commit.seq == 1
