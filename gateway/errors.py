@@ -37,7 +37,7 @@ CATALOGUE: Mapping[str, Entry] = {
     "invalid_request": Entry(400, "Invalid request", "Correct the fields named in `errors`."),
     "invalid_command": Entry(400, "Invalid request", "Correct the fields of the request."),
     "invalid_header": Entry(400, "Invalid header", "Correct or leave out the header named here."),
-    "invalid_cursor": Entry(400, "No such page", "Begin again without a cursor."),
+    "invalid_cursor": Entry(422, "No such page", "Begin again without a cursor."),
     "nothing_to_update": Entry(400, "Nothing to update", "Send at least one field to change."),
     "weak_password": Entry(
         400,
