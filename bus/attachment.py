@@ -23,7 +23,7 @@ from bus.commands import Commands, WireCommands
 from bus.connection import RETRY_S, Connection, connected, wired
 from bus.consumer import Delivery, deliveries
 from bus.crypto import Identity
-from bus.log import APPENDED, JetStreamLog, epoch_of
+from bus.jetstream import APPENDED, JetStreamLog, epoch_of
 from bus.roles import Endpoint, Role
 from bus.signs import NatsSigns
 from bus.snapshots import BUCKET, BucketSnapshots
@@ -87,8 +87,8 @@ async def attached(
     async with connected(endpoint, role, settings) as connection, wired(endpoint, role) as wire:
         stream = await _awaited(lambda: JetStreamLog.info(wire, settings), wire, settings)
         log = JetStreamLog(wire, settings, epoch_of(stream["created"]))
-        log.observe = telemetry.stored
-        wire.subscribe(APPENDED, lambda _reply, _header, _data: log.nudge())
+        log.writer.observe = telemetry.stored
+        wire.subscribe(APPENDED, lambda _reply, _header, data: log.nudge(data))
         clock = Clock()
         await _catch_up(clock, log, stream["state"]["last_seq"])
         commands = WireCommands(wire, settings.command_timeout_s)

@@ -41,22 +41,20 @@ def digest(events: bytes) -> str:
 
 def encode(
     header: Header, events: Sequence[Event], upcasters: Upcasters = UPCASTERS
-) -> tuple[dict[str, str], bytes]:
-    """The NATS headers and the payload of a commit; fills in the header's digest."""
+) -> tuple[bytes, bytes]:
+    """The NATS header block, still open at its end, and the payload of a commit; fills in the
+    header's digest."""
     body = b"[%b]" % b",".join([_fact(event, upcasters) for event in events])
     head = msgspec.json.encode(msgspec.structs.replace(header, digest=digest(body)))
-    attributes = {
-        "ce-specversion": "1.0",
-        "ce-id": header.id,
-        "ce-type": f"canopy.{header.noun}.committed",
-        "ce-source": f"/nodes/{header.origin}",
-        "ce-subject": f"{header.noun}/{header.key}",
-        "ce-time": iso(header.clock),
-        "content-type": "application/json",
-    }
+    attributes = (
+        f"NATS/1.0\r\nce-specversion: 1.0\r\nce-id: {header.id}\r\n"
+        f"ce-type: canopy.{header.noun}.committed\r\nce-source: /nodes/{header.origin}\r\n"
+        f"ce-subject: {header.noun}/{header.key}\r\nce-time: {iso(header.clock)}\r\n"
+        "content-type: application/json\r\n"
+    )
     if TRACEPARENT.fullmatch(header.traceparent):  # Callers send what they like; see also CR LF.
-        attributes["traceparent"] = header.traceparent
-    return attributes, b"".join((OPENING, head, MIDDLE, body, b"}"))
+        attributes += f"traceparent: {header.traceparent}\r\n"
+    return attributes.encode(), b"".join((OPENING, head, MIDDLE, body, b"}"))
 
 
 def _fact(event: Event, upcasters: Upcasters) -> bytes:

@@ -28,7 +28,7 @@ class MemoryLog:
         _, payload = codec.encode(header, events)
         fits(payload, self._payload_bytes_max)
         aggregate = (header.noun, header.key)
-        if self._last.get(aggregate, 0) != int(guard(expected)):
+        if self._last.get(aggregate, 0) != guard(expected):
             raise Conflict(f"{header.noun} {header.key} is not at {expected}")
         seq = len(self._stored) + 1
         self._stored.append(Stored(seq, header.noun, header.key, payload))

@@ -81,6 +81,7 @@ async def up(settings: Settings, announce: Announce, environ: Mapping[str, str])
                     attached(endpoint, "gateway", identity, settings, telemetry) as bus,
                     asyncio.TaskGroup() as group,
                 ):
+                    actors.log.share(bus.log)
                     group.create_task(watch())
                     group.create_task(act(actors, here))
                     # In the body, not in the group: whoever stops us stops the gateway first,

@@ -9,7 +9,7 @@ from typing import get_args
 
 from actors.rooms import REACTORS
 from bus import codec, roles, subjects, topology
-from bus.log import APPENDED
+from bus.jetstream import APPENDED
 from bus.signs import Kind
 from gateway.reference.markdown import code, codes, page, table
 from schemas.envelope import SYSTEM, Header
@@ -135,7 +135,12 @@ def _durables() -> str:
 
 def _headers() -> str:
     written, _ = codec.encode(EXAMPLE, ())
-    names = (*written, "Nats-Expected-Last-Subject-Sequence", "Nats-Batch-*")
+    lines = written.decode().splitlines()[1:]
+    names = (
+        *(line.partition(":")[0] for line in lines),
+        "Nats-Expected-Last-Subject-Sequence",
+        "Nats-Batch-*",
+    )
     return table(("header", "value"), ((code(name), HEADERS[name]) for name in names))
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import duckdb
 import orjson
 import pytest
+from msgspec.structs import replace
 
 from actors.projection_file import Displaced, Foreign, Poison, ProjectionFile, Statements
 from actors.rooms import statements

@@ -19,7 +19,8 @@ import pytest
 from bus import codec
 from bus.attachment import Bus
 from bus.connection import wired
-from bus.log import Conflict, JetStreamLog, Unacknowledged, Unstored
+from bus.jetstream import JetStreamLog
+from bus.log import Conflict, Unacknowledged, Unstored
 from bus.server import broker
 from bus.wire import BrokerLost
 from schemas.message import MessagePosted

@@ -1,0 +1,199 @@
+"""The log on a real broker: stream EVT, read by Direct Get, written by `GroupCommit`.
+
+What this process has appended itself it need not read again: the newest of it lies in memory, and
+tails are served from there as long as nobody else's commits lie between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+
+from bus import codec, subjects
+from bus.group_commit import GroupCommit
+from bus.log import Missing, Stored
+from bus.wire import BrokerLost, Wire
+from schemas.envelope import Commit, Event, Header
+from schemas.settings import Settings
+
+END_OF_BATCH = b"204"
+NOTHING_FOUND = b"404"
+POLL_S = 1.0
+APPENDED = subjects.ephemeral("appended", "log")
+
+
+class JetStreamLog:
+    """The log as one process reads and writes it."""
+
+    def __init__(self, wire: Wire, settings: Settings, epoch: str) -> None:
+        self.epoch = epoch
+        self._wire = wire
+        self._settings = settings
+        self._news = asyncio.Event()
+        self._announced = 0
+        self._own = _Own(settings.tail_fetch_max, settings.tail_fetch_bytes_max)
+        self._beside = [self]
+        self.writer = GroupCommit(wire, settings, self._stored)
+
+    async def append(self, header: Header, events: Sequence[Event], expected: int) -> int:
+        return await self.writer.append(header, events, expected)
+
+    async def flush(self) -> None:
+        """Send what waits, for ever: the room that must run wherever commits are appended."""
+        await self.writer.flush()
+
+    def share(self, other: JetStreamLog) -> None:
+        """What is appended here, *other* has read: the same log, over a connection of its own."""
+        self._beside.append(other)
+
+    def _stored(self, commits: list[Stored]) -> None:
+        """Tails in this process go on at once, those elsewhere are told."""
+        for log in self._beside:
+            log.keep(commits)
+        self._wire.publish(APPENDED, b"%d" % commits[-1].seq)
+
+    def keep(self, commits: list[Stored]) -> None:
+        """*commits* lie in the log, as its broker has acknowledged to this process."""
+        self._own.keep(commits)
+        self.nudge(b"%d" % commits[-1].seq)
+
+    def nudge(self, position: bytes) -> None:
+        """The log has reached *position*, somebody says: a hint, never the proof.
+
+        Called on each announcement (`bus.attachment` subscribes).
+        """
+        if position.isdigit() and int(position) > self._announced:
+            self._announced = int(position)
+            told, self._news = self._news, asyncio.Event()
+            told.set()
+
+    async def read(self, noun: str, key: str, after: int = 0) -> list[Commit]:
+        subject = subjects.event(noun, key)
+        commits: list[Commit] = []
+        more = True
+        while more:
+            stored, more = await self._get({"seq": after + 1, "next_by_subj": subject})
+            commits += (codec.decode(one.payload, one.seq) for one in stored)
+            after = stored[-1].seq if stored else after
+        return commits
+
+    @staticmethod
+    async def info(wire: Wire, settings: Settings) -> dict[str, Any]:
+        """What the broker says of the stream (JetStream's STREAM.INFO)."""
+        subject = f"$JS.API.STREAM.INFO.{subjects.STREAM}"
+        answer: dict[str, Any] = orjson.loads(
+            await wire.ask(subject, b"", settings.append_timeout_s)
+        )
+        if "error" in answer:
+            raise BrokerLost(f"the log cannot be seen: {answer['error']['description']}")
+        return answer
+
+    async def head(self) -> int:
+        return int((await self.info(self._wire, self._settings))["state"]["last_seq"])
+
+    async def page(self, after: int, limit: int) -> list[Stored]:
+        return (await self._get({"seq": after + 1}, limit))[0]
+
+    async def tail(self, after: int, until: int | None = None) -> AsyncIterator[list[Stored]]:
+        limit, behind = self._settings.tail_fetch_max, True
+        while until is None or after < until:
+            news = self._news
+            most = limit if until is None else min(limit, until - after)
+            page = self._own.following(after, most)
+            if not page and (behind or self._announced > after):
+                page = await self.page(after, most)
+                behind = bool(page)
+            whole = _unbroken(page, after)
+            if whole:
+                after = whole[-1].seq
+                yield whole
+            if len(whole) < len(page):
+                raise Missing(after + 1)
+            if not page:
+                behind = not await _something(news)
+                if behind and await self._hidden(after):
+                    raise Missing(after + 1)
+
+    async def _hidden(self, after: int) -> bool:
+        """Whether the log says that it goes on after *after*, and yet shows nothing there."""
+        return await self.head() > after and not await self.page(after, 1)
+
+    async def _get(self, query: dict[str, Any], limit: int = 0) -> tuple[list[Stored], bool]:
+        """One Direct Get of up to *limit* messages (ADR-31 of NATS), oldest first, and whether
+        there are more."""
+        body = query | {
+            "batch": limit or self._settings.tail_fetch_max,
+            "max_bytes": self._settings.tail_fetch_bytes_max,
+        }
+        subject = f"$JS.API.DIRECT.GET.{subjects.STREAM}"
+        timeout_s = self._settings.append_timeout_s
+        *found, (end, _) = await self._wire.collect(subject, orjson.dumps(body), timeout_s)
+        if end[9:12] not in (END_OF_BATCH, NOTHING_FOUND):
+            raise BrokerLost(f"the broker refused to read the log: {end.decode()!r}")
+        more = end[9:12] == END_OF_BATCH and _value(end, b"Nats-Num-Pending: ") != "0"
+        return [_direct(header, data) for header, data in found], more
+
+
+class _Own:
+    """The newest commits of this process, by position."""
+
+    def __init__(self, commits_max: int, bytes_max: int) -> None:
+        self._commits_max = commits_max
+        self._bytes_max = bytes_max
+        self._kept: dict[int, Stored] = {}
+        self._kept_bytes = 0
+
+    def keep(self, commits: Iterable[Stored]) -> None:
+        for one in commits:
+            self._kept[one.seq] = one
+            self._kept_bytes += len(one.payload)
+        while len(self._kept) > self._commits_max or self._kept_bytes > self._bytes_max:
+            oldest = self._kept.pop(next(iter(self._kept)))
+            self._kept_bytes -= len(oldest.payload)
+
+    def following(self, after: int, limit: int) -> list[Stored]:
+        """At most *limit* commits that follow *after* without a gap."""
+        kept = self._kept
+        page: list[Stored] = []
+        while len(page) < limit and (one := kept.get(after + 1 + len(page))) is not None:
+            page.append(one)
+        return page
+
+
+def _unbroken(page: list[Stored], after: int) -> list[Stored]:
+    """The commits of *page* that follow *after* without a gap."""
+    if not page or page[-1].seq - after == len(page):
+        return page
+    return [one for place, one in enumerate(page, after + 1) if one.seq == place]
+
+
+async def _something(news: asyncio.Event) -> bool:
+    """True at the next announcement, False after a second without one: one may have been lost."""
+    try:
+        async with asyncio.timeout(POLL_S):
+            await news.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
+def epoch_of(created: str) -> str:
+    """The epoch of the stream that was created at *created* (the broker's own timestamp)."""
+    return blake2b(created.encode(), digest_size=8).hexdigest()
+
+
+def _direct(header: bytes, data: bytes) -> Stored:
+    seq = _value(header, b"Nats-Sequence: ")
+    subject = _value(header, b"Nats-Subject: ")
+    _, _, aggregate = subject.partition(".")
+    noun, _, key = aggregate.partition(".")  # Whatever lies there: who folds it judges it.
+    return Stored(int(seq), noun, key, data)
+
+
+def _value(header: bytes, name: bytes) -> str:
+    start = header.index(name) + len(name)
+    return header[start : header.index(b"\r", start)].decode()
