@@ -66,7 +66,7 @@ async def open_general(host: Host) -> None:
             key=GENERAL,
             author=SYSTEM,
             correlation="open-general",
-            command=command.model_dump(),
+            command=command,
         )
     )
     if answer.refused and answer.refused.code != "channel_taken":

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
@@ -40,6 +40,7 @@ from schemas.settings import Settings
 
 State = TypeVar("State")
 
+AS_JSON: Mapping[str, Any] = {"mode": "json", "exclude": {"kind"}}
 PASSING = frozenset({"unacknowledged", "contended", "log_full"})
 """Refusals of the moment: the same command may be sent again, and may then have its effect."""
 
@@ -58,7 +59,7 @@ class Aggregate(Generic[State]):
     initial: State
     decide: Callable[[Any, State, Id], tuple[Event, ...]]
     evolve: Callable[[State, Any, Header], State]
-    commands: TypeAdapter[Any]
+    commands: tuple[type[Command], ...]
     opens: str = ""
 
     @cached_property
@@ -109,7 +110,7 @@ class Host:
 
     async def handle(self, request: Request) -> Answer:
         """What came of *request*; a refusal is an answer, and so is a log that cannot take it."""
-        kind = str(request.command.get("kind", ""))
+        kind = request.command.kind
         attributes = {"canopy.cause": request.id, "canopy.noun": request.noun}
         with self._telemetry.span(f"decide {kind}", request.traceparent, attributes) as span:
             try:
@@ -138,27 +139,29 @@ class Host:
         aggregate = self._aggregates.get(request.noun)
         if aggregate is None:
             raise Refused("invalid_command", f"There is no noun {request.noun!r} here.")
-        command = _command(aggregate, request)
+        if not isinstance(request.command, aggregate.commands):
+            kind = request.command.kind
+            raise Refused("invalid_command", f"{kind} is no command of a {request.noun}.")
         turn = self._turns.setdefault((request.noun, request.key), _Turn())
         turn.takers += 1
         try:
             async with turn.lock:
-                return await self._retried(aggregate, command, request, traceparent)
+                return await self._retried(aggregate, request, traceparent)
         finally:
             turn.takers -= 1
             if not turn.takers:
                 del self._turns[request.noun, request.key]
 
     async def _retried(
-        self, aggregate: Aggregate[Any], command: Command, request: Request, traceparent: str
+        self, aggregate: Aggregate[Any], request: Request, traceparent: str
     ) -> Answer:
         """Decide until the log agrees on where the aggregate stood, a fixed number of times."""
-        unheard = command.kind == aggregate.opens
+        unheard = request.command.kind == aggregate.opens
         for _ in range(self._settings.conflict_retries_max):
             loaded = await self._loaded(aggregate, request.key, unheard=unheard)
             unheard = False
             try:
-                answer = await self._once(aggregate, loaded, command, request, traceparent)
+                answer = await self._once(aggregate, loaded, request, traceparent)
             except Conflict:
                 self._known.pop((request.noun, request.key), None)
                 self._telemetry.conflicts.inc()
@@ -171,7 +174,6 @@ class Host:
         self,
         aggregate: Aggregate[Any],
         loaded: Loaded[Any],
-        command: Command,
         request: Request,
         traceparent: str,
     ) -> Answer | None:
@@ -189,7 +191,7 @@ class Host:
                     "It has changed since you read it: read it again, then decide again.",
                     {"seq": loaded.seq},
                 )
-            events = aggregate.decide(command, loaded.state, request.author)
+            events = aggregate.decide(request.command, loaded.state, request.author)
         except Refused:
             if await self._behind(aggregate, request.key, loaded):
                 return None
@@ -230,11 +232,14 @@ class Host:
         )
         with self._telemetry.span("append", traceparent):
             seq = await self._log.append(header, events, loaded.seq)
-        _fold(aggregate, loaded, Commit(header, events, seq))
-        self._remember(request.noun, request.key, loaded)
-        if loaded.since_snapshot >= self._settings.snapshot_every:
-            await self._save(aggregate, request.key, loaded)
-        return _answer(Commit(header, events, seq), replayed=False)
+        commit = Commit(header, events, seq)
+        if loaded.seq:
+            _fold(aggregate, loaded, commit)
+            if loaded.since_snapshot >= self._settings.snapshot_every:
+                await self._save(aggregate, request.key, loaded)
+        else:  # Of most that are begun, as messages are, nothing is heard again.
+            self._known.pop((request.noun, request.key), None)
+        return _answer(commit, replayed=False)
 
     async def _replayed(self, request: Request, seq: int) -> Answer:
         """The answer that its first delivery gave. Raises `Refused` when it was another wish."""
@@ -250,6 +255,7 @@ class Host:
         """The aggregate as the log tells it: from memory, from a snapshot, from the beginning."""
         known = self._known.get((aggregate.noun, key))
         if known is not None:
+            self._known.move_to_end((aggregate.noun, key))
             return known
         if unheard:
             return Loaded(aggregate.initial)
@@ -280,7 +286,6 @@ class Host:
 
     def _remember(self, noun: str, key: str, loaded: Loaded[Any]) -> None:
         self._known[noun, key] = loaded
-        self._known.move_to_end((noun, key))
         while len(self._known) > self._settings.aggregates_cached_max:
             self._known.popitem(last=False)
 
@@ -313,20 +318,10 @@ def _fold(aggregate: Aggregate[Any], loaded: Loaded[Any], commit: Commit) -> Non
     loaded.since_snapshot += 1
 
 
-def _command(aggregate: Aggregate[Any], request: Request) -> Command:
-    try:
-        command: Command = aggregate.commands.validate_python(request.command)
-    except ValidationError as error:
-        problem = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(step) for step in problem["loc"])
-        raise Refused("invalid_command", f"{place}: {problem['msg']}", {"field": place}) from error
-    return command
-
-
 def _answer(commit: Commit, *, replayed: bool) -> Answer:
     header = commit.header
     facts = tuple(
-        Fact(kind=event.kind, data=event.model_dump(mode="json", exclude={"kind"}))
+        Fact(kind=event.kind, data=event.__pydantic_serializer__.to_python(event, **AS_JSON))
         for event in commit.events
     )
     return Answer(

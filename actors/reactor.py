@@ -65,7 +65,7 @@ async def _send(
         author=SYSTEM,
         correlation=commit.header.correlation,
         traceparent=commit.header.traceparent,
-        command=intent.command.model_dump(mode="json"),
+        command=intent.command,
     )
     try:
         await commands.send(request)

@@ -8,16 +8,38 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
+from pydantic import ValidationError
 
 from bus import subjects
 from bus.wire import BrokerLost, TooLarge, Wire
-from schemas.envelope import Answer, Refusal, Refused, Request
+from schemas.envelope import Answer, Command, Refusal, Refused, Request
+from schemas.vocabulary import COMMANDS
+
+
+def _plain(command: Command) -> dict[str, Any]:
+    """A command as it travels: its kind, and what differs from the defaults."""
+    return {"kind": command.kind, **command.model_dump(mode="json", exclude_defaults=True)}
+
+
+def revive(_: type, told: Any) -> Command:
+    """The command that has travelled as *told*. Raises ValueError with the place and the fault."""
+    kind = told.get("kind") if isinstance(told, dict) else None
+    if kind not in COMMANDS:
+        raise ValueError(f"kind: {kind!r} is none that is known here")
+    try:
+        return COMMANDS[kind].model_validate(told)
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(step) for step in problem["loc"])
+        raise ValueError(f"{place}: {problem['msg']}") from error
+
 
 ANSWERS = msgspec.json.Decoder(Answer)
-REQUESTS = msgspec.json.Decoder(Request)
+REQUESTS = msgspec.json.Decoder(Request, dec_hook=revive)
+REQUEST = msgspec.json.Encoder(enc_hook=_plain)
 Handle = Callable[[Request], Awaitable[Answer]]
 
 
@@ -41,7 +63,7 @@ class WireCommands:
 
     async def send(self, request: Request) -> Answer:
         subject = subjects.command(request.noun, request.key)
-        payload = msgspec.json.encode(request)
+        payload = REQUEST.encode(request)
         try:
             data = await self._wire.ask(subject, payload, self._timeout_s)
         except TooLarge as error:

@@ -13,6 +13,7 @@ from typing import Any
 
 import structlog
 from aiohttp import web
+from msgspec import Struct
 
 from bus.clock import derived_id
 from bus.commands import Commands
@@ -65,8 +66,7 @@ class Gateway:
     started_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """What a handler answers: `body` becomes JSON unless it is bytes of `media_type`.
 
     `seq` is the position a write has reached; `version` the position of the one entity in the
@@ -158,7 +158,7 @@ class Call:
                 fingerprint=self.fingerprint,
                 expected=None if step else self.expected,
                 traceparent=self.traceparent,
-                command={"kind": command.kind, **command.model_dump(exclude_defaults=True)},
+                command=command,
             )
         )
         self.gateway.seen.note(self.principal.id, answer.seq)

@@ -71,7 +71,7 @@ class Request(Envelope, frozen=True, kw_only=True, omit_defaults=True):
     fingerprint: str = ""
     expected: int | None = None
     traceparent: str = ""
-    command: dict[str, Any]
+    command: Command
 
 
 class Header(Envelope, frozen=True, kw_only=True, omit_defaults=True):
@@ -102,8 +102,7 @@ class Header(Envelope, frozen=True, kw_only=True, omit_defaults=True):
         return (self.clock, self.origin)
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(Struct, frozen=True):
     """One decision in the log: `seq` is its position there (from 1), 0 while it is not stored."""
 
     header: Header

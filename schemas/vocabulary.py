@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, get_args
-
-from pydantic import TypeAdapter
+from typing import Annotated, Any, get_args, get_origin
 
 from schemas.account import AccountCommand, AccountEvent
 from schemas.channel import ChannelCommand, ChannelEvent
 from schemas.cursor import CursorCommand, CursorEvent
-from schemas.envelope import Event
+from schemas.envelope import Command, Event
 from schemas.message import MessageCommand, MessageEvent
 from schemas.workspace import WorkspaceCommand, WorkspaceEvent
 
 
 @dataclass(frozen=True)
 class Noun:
-    """One noun: its name, the form of its key, its commands (a union) and its event classes."""
+    """One noun: its name, the form of its key, its command and its event classes."""
 
     name: str
     key: str
-    commands: TypeAdapter[Any]
+    commands: tuple[type[Command], ...]
     events: tuple[type[Event], ...]
 
 
 def _noun(name: str, key: str, commands: Any, events: Any) -> Noun:
-    return Noun(name, key, TypeAdapter(commands), get_args(events) or (events,))
+    return Noun(name, key, _classes(commands), _classes(events))
+
+
+def _classes(union: Any) -> tuple[Any, ...]:
+    """The classes of a union, whether it names its discriminator or not, or of one class."""
+    bare = get_args(union)[0] if get_origin(union) is Annotated else union
+    return get_args(bare) or (bare,)
 
 
 NOUNS: dict[str, Noun] = {
@@ -40,6 +44,9 @@ NOUNS: dict[str, Noun] = {
     )
 }
 
+COMMANDS: dict[str, type[Command]] = {
+    one.model_fields["kind"].default: one for noun in NOUNS.values() for one in noun.commands
+}
 EVENTS: dict[str, type[Event]] = {
     event.model_fields["kind"].default: event for noun in NOUNS.values() for event in noun.events
 }

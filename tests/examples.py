@@ -66,7 +66,7 @@ def request(noun: str, key: Key, command: Command, author: Id = "ann", **fields:
         key=key,
         author=author,
         correlation=fields.pop("correlation", wish),
-        command=command.model_dump(mode="json"),
+        command=command,
         **fields,
     )
 
@@ -91,7 +91,7 @@ def stored(commits: Sequence[Said]) -> list[Stored]:
 
 def commands(noun: str) -> st.SearchStrategy[Command]:
     """Any valid command of *noun*."""
-    return st.one_of([_messages(kind) for kind in _classes(NOUNS[noun].commands)])
+    return st.one_of([_messages(kind) for kind in NOUNS[noun].commands])
 
 
 def events(noun: str) -> st.SearchStrategy[Event]:
@@ -133,13 +133,6 @@ class History:
         """The other order: origins take turns as in `mixed`, each in its own order."""
         waiting = {o: [c for c in self.here if c.header.origin == o] for o in ORIGINS}
         return tuple(waiting[commit.header.origin].pop(0) for commit in self.mixed)
-
-
-def _classes(adapter: Any) -> tuple[type[Command], ...]:
-    annotation = adapter._type
-    if get_origin(annotation) is Annotated:
-        annotation = get_args(annotation)[0]
-    return get_args(annotation) or (annotation,)
 
 
 def _messages(kind: type[Message]) -> st.SearchStrategy[Any]:

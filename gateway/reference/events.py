@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from gateway.reference.markdown import code, page, paragraph
@@ -40,18 +42,21 @@ def text() -> str:
 
 
 def _shape(envelope: type[Envelope]) -> tuple[str, str]:
-    definitions = msgspec.json.schema(envelope)["$defs"]
+    definitions = msgspec.json.schema(envelope, schema_hook=_command)["$defs"]
     shape = definitions[envelope.__name__]
     return paragraph(shape["description"]), fields(shape, definitions)
 
 
+def _command(_: type) -> dict[str, Any]:
+    """Commands have shapes of their own, further below."""
+    return {"type": "object"}
+
+
 def _noun(noun: Noun) -> list[str]:
-    shape = noun.commands.json_schema()
-    definitions = shape.get("$defs", {})
-    commands = [definitions[one["$ref"].rpartition("/")[2]] for one in shape.get("oneOf", ())]
     parts = [f"## {noun.name}"]
-    for command in commands or [shape]:
-        parts += _message(command, definitions, "Command.")
+    for command in noun.commands:
+        shape = command.model_json_schema()
+        parts += _message(shape, shape.get("$defs", {}), "Command.")
     for event in noun.events:
         shape = event.model_json_schema()
         written = version(shape["properties"]["kind"]["const"])

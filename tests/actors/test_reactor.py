@@ -107,7 +107,7 @@ async def test_what_is_planned_is_sent_and_then_acknowledged() -> None:
     assert {request.author for request in clerk.taken} == {SYSTEM}
     assert {request.correlation for request in clerk.taken} == {"chain"}
     assert {request.traceparent for request in clerk.taken} == {PARENT}
-    assert clerk.taken[0].command == {"kind": "claim_workspace", "account_id": "x"}
+    assert clerk.taken[0].command == ClaimWorkspace(account_id="x")
 
 
 async def test_a_commit_that_is_delivered_again_plans_the_same_commands() -> None:

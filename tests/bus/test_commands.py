@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from bus.attachment import Bus
-from bus.commands import Handle, LocalCommands, Unavailable, WireCommands, serve
+from bus.commands import REQUEST, Handle, LocalCommands, Unavailable, WireCommands, serve
 from bus.server import Broker
 from schemas.envelope import Answer, Fact, Refusal, Refused, Request
 from schemas.message import PostMessage
@@ -46,7 +47,7 @@ async def done(request: Request) -> Answer:
         seq=request.expected or 0,
         clock="c",
         author=request.author,
-        facts=(Fact(kind="echo", data=request.command),),
+        facts=(Fact(kind="echo", data=request.command.model_dump(mode="json")),),
         replayed=True,
     )
 
@@ -128,7 +129,8 @@ async def test_a_lost_broker_is_unavailable_at_once(bus: Bus, running: Broker) -
 
 async def test_a_command_that_is_too_large_is_refused(bus: Bus) -> None:
     """Before it is sent; the connection stays."""
-    large = msgspec.structs.replace(SAY, command={"kind": "x", "content": "x" * 2_000_000})
+    post = PostMessage.model_construct(content="x" * 2_000_000)
+    large = msgspec.structs.replace(SAY, command=post)
     async with serving(bus):
         with pytest.raises(Refused, match="body_too_large"):
             await bus.commands.send(large)
@@ -149,6 +151,34 @@ async def test_an_answer_that_is_too_large_hurts_nobody_else(bus: Bus) -> None:
             await bus.commands.send(msgspec.structs.replace(SAY, expected=0))
 
         assert await bus.commands.send(SAY) == await done(SAY)
+
+
+def sent(command: Any) -> bytes:
+    """A request that anybody may have written."""
+    told = {"id": "r1", "noun": "message", "key": "general.M1", "author": "ann", "correlation": "c"}
+    return msgspec.json.encode(told | {"command": command})
+
+
+@pytest.mark.parametrize(
+    ("command", "place"),
+    [
+        ({"kind": "post_message", "content": 3}, "content"),
+        ({"kind": "post_message", "mood": "good"}, "mood"),
+        ({"kind": "whisper"}, "kind"),
+        ({}, "kind"),
+        ("Hi.", "kind"),
+    ],
+)
+async def test_a_command_that_does_not_fit_is_refused_with_the_place(
+    bus: Bus, command: Any, place: str
+) -> None:
+    """Nobody decides on it."""
+    async with serving(bus):
+        data = await bus.wire.ask("cmd.message.x", sent(command), DEADLINE_S)
+        refused = msgspec.json.decode(data, type=Answer).refused
+
+    assert refused is not None
+    assert (refused.code, f"{place}: " in refused.message) == ("invalid_command", True)
 
 
 @pytest.mark.parametrize("nonsense", [b"", b"hello", b"[]", b'{"id": "a b"}', b"\xff"])
@@ -172,7 +202,7 @@ async def test_a_command_that_wants_no_answer_gets_none(bus: Bus) -> None:
         return Answer(seq=0)
 
     async with serving(bus, note):
-        bus.wire.publish("cmd.message.general.M1", msgspec.json.encode(SAY))
+        bus.wire.publish("cmd.message.general.M1", REQUEST.encode(SAY))
         async with asyncio.timeout(DEADLINE_S):
             assert await handled.get() == SAY
         assert await bus.commands.send(SAY) == Answer(seq=0)
