@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -25,11 +24,22 @@ LATENCY_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000)
 
 
-@dataclass(frozen=True, slots=True)
 class Span:
-    """One step of a trace; `traceparent` is what the next step is given."""
+    """One step of a trace; `traceparent` is what the next step is given.
 
-    traceparent: str
+    By itself it is a step that nobody records, and hands its parent through.
+    """
+
+    __slots__ = ("traceparent",)
+
+    def __init__(self, traceparent: str) -> None:
+        self.traceparent = traceparent
+
+    def __enter__(self) -> Span:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
 
 
 class Telemetry:
@@ -104,7 +114,7 @@ class Telemetry:
         self, name: str, traceparent: str = "", attributes: Attributes | None = None
     ) -> AbstractContextManager[Span]:
         """One step named *name* below *traceparent*, as long as the `with` lasts."""
-        return self._span(name, traceparent, attributes) if self.tracing else _Handed(traceparent)
+        return self._span(name, traceparent, attributes) if self.tracing else Span(traceparent)
 
     @contextmanager
     def _span(self, name: str, traceparent: str, attributes: Attributes | None) -> Iterator[Span]:
@@ -125,18 +135,3 @@ class Telemetry:
         """Hand over what has not been exported."""
         if self._provider is not None:
             self._provider.shutdown()
-
-
-class _Handed:
-    """A span that is none: hands its parent through."""
-
-    __slots__ = ("_span",)
-
-    def __init__(self, traceparent: str) -> None:
-        self._span = Span(traceparent)
-
-    def __enter__(self) -> Span:
-        return self._span
-
-    def __exit__(self, *_: object) -> None:
-        return None

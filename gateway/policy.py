@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from msgspec import Struct
+
 from gateway.directory import Account, Channel, Directory
 from schemas.account import Scope
 from schemas.channel import PrivacyMode, Role
@@ -24,8 +26,7 @@ HIDING: frozenset[PrivacyMode] = frozenset({"private", "confidential"})
 """Privacy that hides a channel, whatever its type."""
 
 
-@dataclass(frozen=True, slots=True)
-class Principal:
+class Principal(Struct, frozen=True):
     """Who asks: an account and what its credential allows. Nobody has no account.
 
     A browser session acts for the whole account, so it holds every scope.
@@ -53,8 +54,7 @@ class Principal:
 NOBODY = Principal(None)
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(Struct, frozen=True):
     """What a verb is about: a channel and the caller's role in it, another account, a door.
 
     `wanted` is the role that a member is to have, `scopes` those of a key to be made; `directs`

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 
+import msgspec
 import pytest
 from argon2 import PasswordHasher
 from hypothesis import given
@@ -266,4 +267,6 @@ def test_the_owner_brings_whom_he_likes() -> None:
     owner = Principal(account("ann"), frozenset({"manage_keys"}), owner=True)
 
     assert doors(House()).invited(owner, "", "bob", local=False)
-    assert not doors(House()).invited(replace(owner, scopes=frozenset()), "", "bob", local=False)
+    assert not doors(House()).invited(
+        msgspec.structs.replace(owner, scopes=frozenset()), "", "bob", local=False
+    )

@@ -11,6 +11,7 @@ from dataclasses import replace
 from itertools import product
 from typing import get_args
 
+import msgspec
 import pytest
 
 from gateway.directory import Channel
@@ -307,7 +308,7 @@ def test_nobody_gives_a_key_more_than_he_has(wanted: Scope) -> None:
 
 @pytest.mark.parametrize("verb", ["use_session", "change_password"])
 def test_what_takes_a_session(verb: Verb) -> None:
-    keyed = replace(principal(), session_id="", key_id="K1")
+    keyed = msgspec.structs.replace(principal(), session_id="", key_id="K1")
 
     assert outcome(keyed, verb) == "session_required"
     assert outcome(principal(), verb) == "allowed"
