@@ -139,7 +139,7 @@ class Host:
         aggregate = self._aggregates.get(request.noun)
         if aggregate is None:
             raise Refused("invalid_command", f"There is no noun {request.noun!r} here.")
-        if not isinstance(request.command, aggregate.commands):
+        if type(request.command) not in aggregate.commands:
             kind = request.command.kind
             raise Refused("invalid_command", f"{kind} is no command of a {request.noun}.")
         turn = self._turns.setdefault((request.noun, request.key), _Turn())

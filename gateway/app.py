@@ -101,7 +101,7 @@ def _outer(guard: Guard) -> Any:
             log.exception("request_failed", method=request.method, path=request.path,
                           correlation=correlation)  # fmt: skip
             response = _told(refuse("internal_error"), request, correlation)
-        if not response.prepared:
+        if not response.prepared and "Content-Security-Policy" not in response.headers:
             response.headers.update(SECURITY)
         return response
 
@@ -144,6 +144,9 @@ class _Entrance:
         self._guard = guard
         self._route = route
         self._name = f"{route.method} {route.path}"
+        self._writes = route.writes
+        self._conditional = route.conditional
+        self._parameters = [(name, re.compile(PATTERNS.get(name, ID))) for name in route.parameters]
         self._fingerprint = gateway.identity.derive("fingerprint")
         self._meters: dict[tuple[str, int], Any] = {}
 
@@ -180,15 +183,15 @@ class _Entrance:
         left = buckets.told(buckets.take(principal.id or call.address))
         call.request[LEFT] = {"RateLimit": left, "RateLimit-Policy": buckets.policy}
         policy.admit(principal, route.verb)
-        for name in route.parameters:
-            if not re.fullmatch(PATTERNS.get(name, ID), call.path[name]):
+        for name, pattern in self._parameters:
+            if not pattern.fullmatch(call.path[name]):
                 raise refuse(ABSENT[name])
-        if route.writes:
+        if self._writes:
             await self._take_in(call)
         else:
             await self._catch_up(call)
         call.subject = route.about(call)
-        policy.authorise(principal, route.verb, call.subject)
+        policy.allow(principal, route.verb, call.subject)
         position = gateway.reads.position
         reply = await route.handler(call)
         if isinstance(reply, web.StreamResponse):
@@ -207,8 +210,8 @@ class _Entrance:
         """The body of a write, and the command it will be."""
         headers = call.request.headers
         raw = await self._body(call.request)
-        call.id, call.idempotent = arrival.command_id(headers, call.principal.id)
-        call.expected = arrival.expected_position(headers) if self._route.conditional else None
+        call.id, call.idempotent = arrival.command_id(headers, call.principal.id, call.correlation)
+        call.expected = arrival.expected_position(headers) if self._conditional else None
         call.fingerprint = arrival.fingerprint(self._fingerprint, call.request, raw)
         if self._route.body is not None:
             if raw and not _is_json(headers.get("Content-Type", "")):
@@ -244,6 +247,7 @@ class _Entrance:
             ("Cache-Control", "no-store"),
             ("Canopy-Seq", str(position if reply.seq is None else reply.seq)),
             *call.request[LEFT].items(),
+            *SECURITY.items(),
             *reply.headers,
         ]
         body = reply.body if isinstance(reply.body, bytes) else orjson.dumps(reply.body)

@@ -97,11 +97,14 @@ def correlation_id(headers: Mapping[str, str]) -> str:
     return given if _TOKEN.fullmatch(given) else new_id()
 
 
-def command_id(headers: Mapping[str, str], account_id: str) -> tuple[str, bool]:
-    """The id of the command to come, and whether it derives from an Idempotency-Key."""
+def command_id(headers: Mapping[str, str], account_id: str, correlation: str) -> tuple[str, bool]:
+    """The id of the command to come, and whether it derives from an Idempotency-Key.
+
+    A chain of causes that begins here has the name of its first command.
+    """
     key = visible(headers, "Idempotency-Key")
     if key is None:
-        return new_id(), False
+        return new_id() if "X-Correlation-ID" in headers else correlation, False
     return derived_id("", account_id, key, digits=32), True
 
 

@@ -86,7 +86,9 @@ def _milliseconds(text: str) -> int:
 
 def security(draft: Security | None) -> dict[str, Any] | None:
     """The security fields, if they are small enough. Raises `Refused`."""
-    fields = draft.model_dump(exclude_none=True) if draft else {}
+    if draft is None:
+        return None
+    fields = draft.model_dump(exclude_none=True)
     for name, value in fields.items():
         if len(orjson.dumps(value)) > SECURITY_VALUE_BYTES_MAX:
             raise wrong(f"security.{name}", "A security value has at most 4 kB.", kind="size")

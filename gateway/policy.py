@@ -255,6 +255,14 @@ def admit(principal: Principal, verb: Verb) -> None:
 def authorise(principal: Principal, verb: Verb, subject: Subject = NOTHING) -> None:
     """None when *principal* may do *verb* to *subject*; raises `Refused` when not."""
     admit(principal, verb)
+    allow(principal, verb, subject)
+
+
+def allow(principal: Principal, verb: Verb, subject: Subject) -> None:
+    """What is left to refuse about *verb* once it is known what it is about.
+
+    Raises `Refused`.
+    """
     RULES[verb].check(principal, subject)
 
 

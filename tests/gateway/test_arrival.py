@@ -128,19 +128,20 @@ def test_after_seq_is_nothing_else(text: str) -> None:
 
 def test_the_same_key_of_the_same_account_is_the_same_command() -> None:
     mine, again, others = (
-        command_id({"Idempotency-Key": "k"}, who) for who in ("ann", "ann", "bob")
+        command_id({"Idempotency-Key": "k"}, who, "c") for who in ("ann", "ann", "bob")
     )
 
     assert mine == again
     assert mine[0] != others[0]
     assert len(mine[0]) == 32
-    assert command_id({}, "ann") != command_id({}, "ann")
+    assert command_id({}, "ann", "c") == ("c", False)
+    assert command_id({"X-Correlation-ID": "c"}, "ann", "c") != ("c", False)
 
 
 @pytest.mark.parametrize("key", ["", " ", "é", "a b", "x" * 256])
 def test_an_idempotency_key_is_visible_ascii(key: str) -> None:
     with pytest.raises(Refused, match="invalid_header"):
-        command_id({"Idempotency-Key": key}, "ann")
+        command_id({"Idempotency-Key": key}, "ann", "c")
 
 
 def test_a_fingerprint_tells_requests_apart_and_needs_our_secret() -> None:
