@@ -12,6 +12,7 @@ from actors.rooms import AGGREGATES, REACTORS
 from actors.supervisor import supervise
 from bus.attachment import Bus
 from bus.commands import LocalCommands, serve
+from bus.disk import keep_reserve
 from bus.topology import Durable
 from schemas.channel import GENERAL, OpenChannel
 from schemas.envelope import SYSTEM, Refused, Request
@@ -36,6 +37,7 @@ async def act(bus: Bus, here: LocalCommands | None = None) -> None:
     in_flight_max = bus.settings.host_commands_in_flight_max
     rooms: dict[str, Callable[[], Awaitable[None]]] = {
         "log": bus.log.flush,
+        "disk": partial(keep_reserve, bus.log.writer, bus.settings),
         "host": partial(serve, bus.wire, host.handle, in_flight_max),
         "opening": partial(open_general, host),
     }

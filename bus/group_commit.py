@@ -51,12 +51,16 @@ class GroupCommit:
         self._waiting: deque[_Waiting] = deque()
         self._arrived = asyncio.Event()
         self._stopped = False
+        self.shut = ""
+        """Why nothing may be added at present (`bus.disk`); empty while it may."""
         self.observe: Callable[[int, float], None] = lambda size, took_s: None
         """Told the size of each group commit, and how long it took to reach the disk."""
 
     async def append(self, header: Header, events: Sequence[Event], expected: int) -> int:
         if self._stopped:
             raise Unacknowledged("the writer stopped")
+        if self.shut:
+            raise Unstored(self.shut)
         attributes, payload = codec.encode(header, events)
         fits(payload, self._settings.payload_bytes_max)
         waiting = _Waiting(

@@ -25,6 +25,7 @@ from typing import Any, Never
 
 import psutil
 
+from bus.disk import free_bytes, shortage
 from bus.files import written
 from bus.health import Sick, examine
 from bus.roles import SYSTEM_ACCOUNT, Endpoint, accounts, passwords
@@ -273,17 +274,13 @@ def _log_bytes(settings: Settings, kept: Endpoint | None) -> int:
     """How much the log may take. Decided once: a limit that followed the free disk would shrink
     below what is stored, and the broker would refuse its own log.
     """
+    if kept is None and (short := shortage(settings)):
+        raise BrokerUnusable(f"{short}.")  # Later starts are for reading: `bus.disk` sees to it.
     if settings.log_bytes_max:
         return settings.log_bytes_max
     if kept is not None and kept.log_bytes_max:
         return kept.log_bytes_max
-    free = shutil.disk_usage(settings.data_directory).free
-    if free < settings.disk_reserve_bytes:
-        raise BrokerUnusable(
-            f"{settings.data_directory} has {free // MIB} MiB free and Canopy keeps "
-            f"{settings.disk_reserve_bytes // MIB} MiB in reserve: make room first."
-        )
-    return min(int(free * FREE_SHARE), LOG_BYTES_CAP)
+    return min(int(free_bytes(settings.data_directory) * FREE_SHARE), LOG_BYTES_CAP)
 
 
 def _port(host: str, kept: Endpoint | None) -> int:

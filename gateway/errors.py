@@ -133,7 +133,9 @@ CATALOGUE: Mapping[str, Entry] = {
         503, "Outcome unknown", "Send the same request again, with the same Idempotency-Key."
     ),
     "contended": Entry(503, "Too busy", "Send the same request again."),
-    "log_full": Entry(507, "The log is full", "Free disk space on the node, then start it again."),
+    "log_full": Entry(
+        507, "The log is full", "Free disk space on the node; if it has some, raise log_bytes_max."
+    ),
     "timed_out": Entry(503, "Took too long", "Send the same request again, later."),
 }
 """Every code this gateway answers with."""

@@ -27,7 +27,7 @@ Handler = Callable[[Call], Awaitable[Reply | web.StreamResponse]]
 About = Callable[[Call], Subject]
 
 ALWAYS = ("host_refused", "origin_refused", "rate_limited", "unavailable", "internal_error")
-WRITES = ("unacknowledged", "contended", "timed_out")
+WRITES = ("unacknowledged", "contended", "timed_out", "log_full")
 READS = ("behind", "invalid_request", "position_ahead")
 CREATED = 201
 CHANNEL_ID = "{channel_id:(?!messages(?:/|$))[^{}/]+}"

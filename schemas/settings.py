@@ -89,7 +89,7 @@ class Settings(BaseModel):
         0, "bytes", "Size of the log; 0 takes 60 % of the free disk, at most 1 TiB.", ge=0
     )
     disk_reserve_bytes: int = _knob(
-        256 * MIB, "bytes", "Free disk below which the node refuses to start writing.", ge=0
+        256 * MIB, "bytes", "Free disk below which the node takes no more writes.", ge=0
     )
     duplicate_window_s: int = _knob(
         30, "seconds", "The broker's memory of message ids.", ge=1, le=30

@@ -42,7 +42,7 @@ REMEDIES: Mapping[str, str] = {
     "username_taken": "Choose another name.",
     "rate_limited": "Wait a moment, then try again.",
     "host_refused": "Add the name to the node's setting allowed_hosts.",
-    "log_full": "Free disk space on the node, then start it again; `canopy doctor` has more.",
+    "log_full": "Free disk space on the node; `canopy doctor` tells how much there is.",
 }
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from html import escape
 
 from aiohttp import web
 
 from actors.message import queries
 from bus.clock import iso_ms
+from bus.disk import shortage
 from gateway import about
 from gateway.assets import ASSETS
 from gateway.call import Call, Reply, existing
@@ -32,16 +34,18 @@ async def read_health(call: Call) -> Reply:
     gateway, reads = call.gateway, call.gateway.reads
     lag = await reads.lag()
     database = "stopped" if reads.stopped else "behind" if lag > LAG_MAX else "ok"
+    events = "full" if await _shortage(call) else "ok"
+    ready = (database, events) == ("ok", "ok")
     return Reply(
         {
-            "status": "ok" if database == "ok" else "degraded",
+            "status": "ok" if ready else "degraded",
             "version": VERSION,
             "timestamp": iso_ms(call.now_ms),
-            "ready": database == "ok",
+            "ready": ready,
             "uptime_seconds": (call.now_ms - gateway.started_ms) // 1000,
             "setup_required": call.directory.owner_id is None,
             "peer": {"peer_id": gateway.identity.node_id, "connected_peers": 0},
-            "subsystems": {"database": database, "workspace_events": "ok"},
+            "subsystems": {"database": database, "workspace_events": events},
         }
     )
 
@@ -99,13 +103,22 @@ async def read_liveness(call: Call) -> Reply:
 
 
 async def read_readiness(call: Call) -> Reply:
-    """The broker answers and the tables keep up; 503 when not."""
+    """The broker answers and the tables keep up, 503 when not; the disk has room to write, 507 when
+    not. Reads go on in both cases.
+    """
     reads = call.gateway.reads
     lag = await reads.lag()
     for reason in filter(None, (reads.stopped, "The tables are behind." if lag > LAG_MAX else "")):
         raise refuse("behind", reason, position=reads.position, headers={"Retry-After": 1})
+    if reason := await _shortage(call):
+        raise refuse("log_full", f"{reason}.", position=reads.position)
     body = {"ready": True, "position": reads.position, "lag": lag, "epoch": reads.log.epoch}
     return Reply(body)
+
+
+async def _shortage(call: Call) -> str:
+    """Why the log takes nothing at present, if it does not."""
+    return await asyncio.to_thread(shortage, call.gateway.settings)
 
 
 async def read_metrics(call: Call) -> Reply:
@@ -182,7 +195,7 @@ ROUTES = (
     ),
     _root("/version", read_version, "Name and version", shape.VersionShape),
     _root("/healthz", read_liveness, "The process lives", shape.Alive),
-    _root("/readyz", read_readiness, "The node is ready", shape.Ready),
+    _root("/readyz", read_readiness, "The node is ready", shape.Ready, codes=("log_full",)),
     Route(
         "GET", "/metrics", "measure", read_metrics, "Metrics", TAG, reply="text/plain",
         rooted=True, about=about.place, codes=("credential_required", "credential_invalid"),

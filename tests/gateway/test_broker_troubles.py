@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
@@ -116,3 +117,23 @@ async def test_an_unreadable_head_does_not_keep_a_node_from_starting(tmp_path: P
 
     assert status == 503
     assert "position 2 cannot be projected" in str(answer)
+
+
+async def test_a_node_short_of_disk_is_read_and_not_written(tmp_path: Path) -> None:
+    """It starts all the same, and says why it takes nothing."""
+    async with running(tmp_path) as canopy:
+        ann = await canopy.register("ann")
+        said = await posted(ann)
+
+    async with running(tmp_path, disk_reserve_bytes=2**60) as canopy:
+        ann = replace(ann, http=canopy.http, base=canopy.up.url)
+        status, _, refused = await ann.call("POST", "/channels/messages", HI)
+        ready, _, reason = await canopy.nobody.call("GET", "/readyz")
+        health = await canopy.nobody.get("/health")
+        read = await ann.get("/channels/general/messages")
+
+    assert (status, refused["code"], ready, reason["code"]) == (507, "log_full", 507, "log_full")
+    assert "MiB in reserve: make room first" in refused["detail"]
+    assert "MiB in reserve: make room first" in reason["detail"]
+    assert (health["ready"], health["subsystems"]["workspace_events"]) == (False, "full")
+    assert [one["id"] for one in read["messages"]] == [said]

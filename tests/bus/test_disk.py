@@ -1,0 +1,64 @@
+"""Room on the disk: the log is shut before the disk is full, and opened when there is room."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from bus.disk import free_bytes, keep_reserve, shortage
+from bus.log import Unstored
+from schemas.message import MessagePosted
+from schemas.settings import MIB
+from tests.logs import DEADLINE_S, fresh_bus, settings, told
+
+HI = MessagePosted(content="Hi.")
+
+
+def test_a_shortage_names_what_is_free_what_is_kept_and_what_to_do(tmp_path: Path) -> None:
+    knobs = settings(tmp_path, disk_reserve_bytes=256 * MIB)
+
+    assert shortage(knobs, lambda _: 256 * MIB) == ""
+    assert shortage(knobs, lambda _: 255 * MIB) == (
+        f"{tmp_path} has 255 MiB free and Canopy keeps 256 MiB in reserve: make room first"
+    )
+
+
+def test_the_disk_of_a_broker_elsewhere_is_not_ours_to_judge(tmp_path: Path) -> None:
+    knobs = settings(tmp_path, nats_url="nats://far.example:4222")
+
+    assert shortage(knobs, lambda _: 0) == ""
+
+
+def test_what_is_free_is_what_the_disk_says(tmp_path: Path) -> None:
+    assert free_bytes(tmp_path) > 0
+
+
+async def test_the_log_is_shut_while_the_disk_is_short_and_read_all_the_same(
+    tmp_path: Path,
+) -> None:
+    """And takes commits again when there is room."""
+    knobs = settings(tmp_path, nats_health_every_s=0.01)
+    left = [1 * MIB]
+    async with fresh_bus(knobs) as bus:
+        await told(bus.log, HI, "general.M1")
+        keeping = asyncio.create_task(keep_reserve(bus.log.writer, knobs, lambda _: left[0]))
+        with capture_logs() as logged:
+            async with asyncio.timeout(DEADLINE_S):
+                while not bus.log.writer.shut:
+                    await asyncio.sleep(0)
+            with pytest.raises(Unstored, match="has 1 MiB free"):
+                await told(bus.log, HI, "general.M2")
+            read = await bus.log.read("message", "general.M1")
+            left[0] = 1024 * MIB
+            async with asyncio.timeout(DEADLINE_S):
+                while bus.log.writer.shut:
+                    await asyncio.sleep(0)
+        second = await told(bus.log, HI, "general.M2")
+        keeping.cancel()
+        await asyncio.wait([keeping])
+
+    assert ([commit.seq for commit in read], second) == ([1], 2)
+    assert [line["event"] for line in logged] == ["disk_short", "disk_freed"]
