@@ -8,6 +8,8 @@ or raises `Refused`. `evolve` is total: an event is history, and history is neve
 from __future__ import annotations
 
 import asyncio
+import inspect
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -37,6 +39,7 @@ from schemas.envelope import (
     Request,
 )
 from schemas.settings import Settings
+from schemas.upcasters import UPCASTERS
 
 State = TypeVar("State")
 
@@ -64,9 +67,12 @@ class Aggregate(Generic[State]):
 
     @cached_property
     def version(self) -> str:
-        """Identifies the shape of the state, so that old snapshots are not mistaken for it."""
-        shape = repr(self.states.json_schema())
-        return blake2b(shape.encode(), digest_size=8).hexdigest()
+        """Identifies the fold, so that snapshots of another are not mistaken for ours: the shape of
+        the state, the text of the room that evolves it, and how old events are read.
+        """
+        room = inspect.getsource(sys.modules[self.evolve.__module__])
+        fold = (self.states.json_schema(), room, UPCASTERS.marks)
+        return blake2b(repr(fold).encode(), digest_size=8).hexdigest()
 
     @cached_property
     def states(self) -> TypeAdapter[State]:

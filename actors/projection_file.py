@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,14 @@ import pyarrow as pa
 from bus import codec
 from bus.clock import milliseconds
 from bus.log import Stored
+from schemas.upcasters import UPCASTERS, Upcasters
 from schemas.vocabulary import EVENTS
 
 CURSOR_TABLE = """
 CREATE TABLE IF NOT EXISTS projection (version VARCHAR, epoch VARCHAR, seq UBIGINT, sql VARCHAR)
 """
 
+FOUND = "SELECT sql, version, epoch, seq FROM projection"
 MOVE = "UPDATE projection SET seq = ? WHERE seq = ?"
 COLUMNS = """
 SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE table_name <> 'projection'
@@ -83,13 +85,16 @@ class Statements:
     text: str
 
     @classmethod
-    def of(cls, text: str) -> Statements:
-        """The statements in *text*, parted by semicolons; the version is the hash of the text."""
+    def of(cls, text: str, upcasters: Upcasters = UPCASTERS) -> Statements:
+        """The statements in *text*, parted by semicolons; the version is the hash of the text and
+        of how old events are read before it sees them.
+        """
         bare = re.sub(r"--[^\n]*", "", text)
         parts = [part.strip() for part in bare.split(";") if part.strip()]
         creates = tuple(part for part in parts if part.upper().startswith("CREATE"))
         inserts = tuple((part, _kinds(part)) for part in parts if part not in creates)
-        version = blake2b(bare.encode(), digest_size=8).hexdigest()
+        told = repr((bare, upcasters.marks))
+        version = blake2b(told.encode(), digest_size=8).hexdigest()
         return cls(creates, inserts, version, bare)
 
 
@@ -103,8 +108,8 @@ class ProjectionFile:
     def __init__(
         self, path: Path, statements: Statements, epoch: str, memory_bytes_max: int
     ) -> None:
-        """Opens or makes the file at *path*. A file that other SQL has made keeps being filled by
-        that SQL, so that it can be read until its successor is ready; `current` tells.
+        """Opens or makes the file at *path*. A file of another version keeps being filled by its
+        own SQL, so that it can be read until its successor is ready; `current` tells.
 
         Raises `Foreign` when the file belongs to another log.
         """
@@ -113,29 +118,29 @@ class ProjectionFile:
             str(path), config={"memory_limit": f"{memory_bytes_max >> 20}MiB", "threads": 2}
         )
         try:
-            text, written_for, seq = self._found(statements, epoch)
+            text, version, written_for, seq = self._found(statements, epoch)
             if written_for != epoch:
                 raise Foreign(f"{path} belongs to the log {written_for}, not to {epoch}")
         except BaseException:
             self._connection.close()
             raise
-        self.statements = Statements.of(text)
-        self.current = self.statements.version == statements.version
+        self.statements = replace(Statements.of(text), version=version)
+        self.current = version == statements.version
         self.seq: int = seq
 
-    def _found(self, statements: Statements, epoch: str) -> tuple[str, str, int]:
-        """(SQL, epoch, position) of the file; a new one is made for *statements*."""
+    def _found(self, statements: Statements, epoch: str) -> tuple[str, str, str, int]:
+        """(SQL, its version, epoch, position) of the file; a new one is made for *statements*."""
         self._connection.execute(CURSOR_TABLE)
         # All of the result: while some of it is unread, DuckDB refuses the first fold.
-        rows = self._connection.execute("SELECT sql, epoch, seq FROM projection").fetchall()
+        rows = self._connection.execute(FOUND).fetchall()
         return rows[0] if rows else self._create(statements, epoch)
 
-    def _create(self, statements: Statements, epoch: str) -> tuple[str, str, int]:
+    def _create(self, statements: Statements, epoch: str) -> tuple[str, str, str, int]:
         for statement in statements.creates:
             self._connection.execute(statement)
         row = (statements.version, epoch, 0, statements.text)
         self._connection.execute("INSERT INTO projection VALUES (?, ?, ?, ?)", row)
-        return (statements.text, epoch, 0)
+        return (statements.text, statements.version, epoch, 0)
 
     def fold(self, stored: Sequence[Stored]) -> None:
         """Put a batch into the tables and move the position, in one transaction.

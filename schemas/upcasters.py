@@ -34,6 +34,11 @@ class Upcasters:
                 if (kind, v) not in steps:
                     raise ValueError(f"nothing takes {kind} from version {v} to {v + 1}")
 
+    @property
+    def marks(self) -> tuple[tuple[str, int], ...]:
+        """(kind, present version) of those kinds: what was folded under other marks is outdated."""
+        return tuple(sorted(self.versions.items()))
+
     def upcast(self, kind: str, v: int, data: Data) -> Data:
         """The data of *kind*, written in version *v*, in today's shape.
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from actors.channel.aggregate import CHANNEL
 from actors.host import Host
+from actors.message.aggregate import MESSAGE
 from actors.rooms import AGGREGATES
 from bus.clock import Clock
 from bus.log import Log
 from bus.memory import MemoryLog
 from bus.snapshots import MemorySnapshots
 from schemas.message import EditMessage
+from schemas.upcasters import Upcasters
 from tests.actors.hosts import KEY, POST, Listened, host, like, wish
 from tests.examples import WHEN_MS
 
@@ -89,3 +93,18 @@ def test_a_snapshot_is_of_one_shape_of_state() -> None:
     versions = [aggregate.version for aggregate in AGGREGATES]
 
     assert len(set(versions)) == len(versions)
+
+
+def test_a_snapshot_is_of_one_way_to_evolve() -> None:
+    """A room whose text has changed may fold the same events to another state."""
+    another: Any = CHANNEL.evolve
+    changed = replace(MESSAGE, evolve=another)
+
+    assert replace(MESSAGE).version == MESSAGE.version != changed.version
+
+
+def test_a_snapshot_is_of_one_way_to_read_old_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = Upcasters({("message_posted", 1): dict})
+    monkeypatch.setattr("actors.host.UPCASTERS", steps)
+
+    assert replace(MESSAGE).version != MESSAGE.version

@@ -16,6 +16,7 @@ from actors.rooms import statements
 from bus.log import Stored
 from schemas.message import MessageEdited, MessagePosted, ReactionAdded
 from schemas.settings import MIB
+from schemas.upcasters import Upcasters
 from schemas.vocabulary import EVENTS
 from tests.examples import Said, header, stored
 
@@ -190,6 +191,21 @@ def test_tables_that_older_sql_has_made_are_filled_by_it(tmp_path: Path) -> None
     assert again.answers(SQL)
     assert posted(again) == list(range(1, 8))
     again.close()
+
+
+def test_tables_that_read_old_events_otherwise_are_not_current(tmp_path: Path) -> None:
+    """The same SQL was given other facts: a successor is due."""
+    before = Statements.of(SQL.text)
+    since = Statements.of(SQL.text, Upcasters({("message_posted", 1): dict}))
+    opened(tmp_path / "t.duckdb", before).close()
+    unchanged = opened(tmp_path / "t.duckdb", before)
+    assert unchanged.current
+    unchanged.close()
+    outdated = opened(tmp_path / "t.duckdb", since)
+
+    assert not outdated.current
+    assert outdated.statements == before
+    outdated.close()
 
 
 def test_tables_without_a_column_of_todays_do_not_answer(tmp_path: Path) -> None:
