@@ -218,6 +218,20 @@ def test_tables_without_a_column_of_todays_do_not_answer(tmp_path: Path) -> None
     file.close()
 
 
+def test_rows_that_come_in_pairs_are_compared_too(tmp_path: Path) -> None:
+    """An exclusive or of their hashes would be 0, whatever they say."""
+    bare = Statements.of("CREATE TABLE t (seq UBIGINT, word VARCHAR)")
+    files = [opened(tmp_path / f"{word}.duckdb", bare) for word in "ab"]
+    for file, word in zip(files, "ab", strict=True):
+        file.cursor().execute("INSERT INTO t VALUES (1, 'same'), (2, ?), (2, ?)", [word, word])
+
+    assert files[0].hashes(1) == files[1].hashes(1)
+    assert files[0].hashes(2) != files[1].hashes(2)
+    assert files[0].differs_from(files[1], "t", 2) == 2
+    for file in files:
+        file.close()
+
+
 def test_a_version_is_that_of_the_sql_and_not_of_its_comments() -> None:
     """A remark rebuilds nothing."""
     bare = Statements.of("CREATE TABLE t (seq UBIGINT); INSERT INTO t SELECT seq FROM batch;")
