@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from schemas.envelope import Command, Event, Id, Message
+from schemas.text import LegibleLabel, LegibleName
 
 AccountType = Literal["human", "agent"]
 Status = Literal["active", "pending_approval", "suspended"]
@@ -42,14 +43,14 @@ class NewKey(Message):
     key_id: Id
     secret_hash: str
     scopes: tuple[Scope, ...] = DEFAULT_SCOPES
-    label: Annotated[str, StringConstraints(max_length=100)] = ""
+    label: LegibleLabel = ""
     expires_at: str | None = None
 
 
 class RegisterAccount(Command):
     kind: Literal["register_account"] = "register_account"
     username: Username
-    display_name: DisplayName
+    display_name: LegibleName
     account_type: AccountType = "human"
     status: Status = "active"
     password_sealed: str
@@ -66,7 +67,7 @@ class ChangeProfile(Command):
     """Fields left None stay as they are; an empty text clears."""
 
     kind: Literal["change_profile"] = "change_profile"
-    display_name: DisplayName | None = None
+    display_name: LegibleName | None = None
     bio: Text | None = None
     avatar_file_id: Id | Literal[""] | None = None
     account_type: AccountType | None = None

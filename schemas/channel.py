@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from schemas.envelope import Command, Event, Id
+from schemas.text import LegibleName
 
 GENERAL: Id = "general"
 
@@ -26,7 +27,7 @@ class OpenChannel(Command):
     """The author becomes its first admin."""
 
     kind: Literal["open_channel"] = "open_channel"
-    name: Name
+    name: LegibleName
     description: Prose = ""
     type: ChannelType = "public"
     privacy_mode: PrivacyMode = "open"
@@ -36,7 +37,7 @@ class DescribeChannel(Command):
     """Fields left None stay as they are."""
 
     kind: Literal["describe_channel"] = "describe_channel"
-    name: Name | None = None
+    name: LegibleName | None = None
     topic: Prose | None = None
     description: Prose | None = None
     privacy_mode: PrivacyMode | None = None

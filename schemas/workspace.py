@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from schemas.envelope import Command, Event, Id
+from schemas.text import LegibleLabel
 
 WORKSPACE: Id = "main"
 """The key of the one workspace of a node."""
@@ -26,7 +27,7 @@ class IssueCode(Command):
     code_id: Id
     secret_hash: str
     expires_at: str
-    label: Label = ""
+    label: LegibleLabel = ""
 
 
 class RedeemCode(Command):

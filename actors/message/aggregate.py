@@ -24,6 +24,7 @@ from schemas.message import (
     ThreadFollowed,
     ToggleReaction,
 )
+from schemas.text import says_something
 from schemas.vocabulary import NOUNS
 
 Body = tuple[str, tuple[Attachment, ...]]
@@ -122,7 +123,7 @@ def _edited(command: EditMessage, said: Said) -> tuple[MessageEvent, ...]:
 
 
 def _some(content: str, attachments: tuple[Attachment, ...]) -> None:
-    if not content.strip() and not attachments:
+    if not says_something(content) and not attachments:
         raise Refused(
             "empty_message",
             "A message needs content or an attachment: fill one in.",

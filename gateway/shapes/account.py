@@ -10,12 +10,12 @@ from gateway.shapes.form import WHOLE, Body, Change, IdText, Query, Seq, Shape, 
 from schemas.account import (
     DEFAULT_SCOPES,
     AccountType,
-    DisplayName,
     Scope,
     Status,
     Text,
     Username,
 )
+from schemas.text import LegibleLabel, LegibleName
 
 Password = Annotated[
     str,
@@ -30,7 +30,7 @@ class Registration(Body):
     password: Password = Field(
         description="8 characters or more: upper and lower case, a digit, a special character."
     )
-    display_name: DisplayName | None = None
+    display_name: LegibleName | None = None
     account_type: AccountType = "human"
     setup_code: CodeText | None = Field(
         None, description="The setup code of the node, or a one-time code of the owner."
@@ -89,7 +89,7 @@ class ProfileChange(Change):
         "display_name", "bio", "avatar_file_id", "account_type", "agent_directives"
     )
 
-    display_name: DisplayName | None = None
+    display_name: LegibleName | None = None
     bio: Text | None = None
     avatar_file_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{0,100}$")] | None = None
     account_type: str | None = Field(None, max_length=50, description="agent; all else is human.")
@@ -112,7 +112,7 @@ class KeyDraft(Body):
     expires_days: Annotated[int, Field(ge=1, le=3650), WHOLE] | None = Field(
         None, description="days"
     )
-    label: Annotated[str, StringConstraints(max_length=100)] | None = None
+    label: LegibleLabel | None = None
 
     @property
     def scopes(self) -> tuple[Scope, ...]:
@@ -229,7 +229,7 @@ class PasswordChanged(Shape):
 
 
 class CodeDraft(Body):
-    label: Annotated[str, StringConstraints(max_length=100)] | None = None
+    label: LegibleLabel | None = None
     expires_days: Annotated[int, Field(ge=1, le=365), WHOLE] | None = Field(
         None, description="days; default 7"
     )

@@ -8,13 +8,17 @@ from pydantic import AfterValidator, Field, StringConstraints
 
 from gateway.shapes.form import WHOLE, Body, Change, IdText, Query, Seq, Shape, Time, at_least_one
 from schemas.channel import ChannelType, PrivacyMode, Role
+from schemas.text import LEGIBLE, STEERING, UNSEEN
 
 ChannelName = Annotated[
     str,
-    StringConstraints(pattern=r"^#?[^#\s]([^\r\n]{0,98}\S)?$"),
+    StringConstraints(
+        pattern=rf"^#?[^#\s{STEERING}{UNSEEN}]([^{STEERING}]{{0,98}}[^\s{STEERING}])?$"
+    ),
     AfterValidator(lambda name: name.removeprefix("#")),
+    LEGIBLE,
 ]
-"""1 to 100 characters on one line; a leading # is stripped."""
+"""1 to 100 characters on one line, of which the first shows; a leading # is stripped."""
 Prose = Annotated[str, StringConstraints(max_length=4_000)]
 
 

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field, JsonValue, model_validator
 
 from gateway.shapes.form import WHOLE, Body, Change, IdText, Query, Seq, Shape, Time
 from schemas.message import MessageType, Reaction
+from schemas.text import SEEN
 
 
 class AttachmentDraft(Body):
@@ -76,7 +77,7 @@ class Security(Body):
 
 
 SOMETHING: list[JsonValue] = [
-    {"required": ["content"], "properties": {"content": {"type": "string", "pattern": r"\S"}}},
+    {"required": ["content"], "properties": {"content": {"type": "string", "pattern": SEEN}}},
     {"required": ["attachments"], "properties": {"attachments": {"type": "array", "minItems": 1}}},
 ]
 """A message has content or an attachment; who counts is the message itself."""

@@ -54,10 +54,16 @@ def test_a_message_is_posted_once() -> None:
     given(MESSAGE, HI).when(PostMessage(content="Hi.")).refuses("message_taken")
 
 
-@pytest.mark.parametrize("content", ["", "  \n\t"])
+@pytest.mark.parametrize("content", ["", "  \n\t", "\u200b\u200d\ufe0f"])
 def test_a_message_says_something(content: str) -> None:
     given(MESSAGE).when(PostMessage(content=content)).refuses("empty_message")
     given(MESSAGE, HI).when(EditMessage(content=content)).refuses("empty_message")
+
+
+def test_joined_emoji_and_lines_are_content() -> None:
+    text = "👩\u200d🚀\n\t❤\ufe0f \u200fשלום"
+
+    assert given(MESSAGE).when(PostMessage(content=text)) == (MessagePosted(content=text),)
 
 
 def test_an_attachment_says_enough() -> None:
