@@ -51,10 +51,10 @@ def _attachment(draft: AttachmentDraft) -> Attachment:
 
 def parent_id(draft: MessageDraft) -> str | None:
     """The message that a draft answers, under either name. Raises `Refused` for two of them."""
-    named = {draft.parent_message_id, draft.reply_to} - {None}
+    named = {draft.parent_message_id, draft.reply_to} - {None, ""}
     if len(named) > 1:
         raise wrong("reply_to", "reply_to and parent_message_id name different messages.")
-    return draft.parent_message_id or draft.reply_to
+    return draft.parent_message_id or draft.reply_to or None
 
 
 def expiry(draft: MessageDraft, now_ms: int) -> str:

@@ -43,6 +43,8 @@ class AttachmentDraft(Body):
         return self
 
 
+ParentId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{0,100}$")] | None
+"""Empty means none, as older agents send it."""
 AttachmentDrafts = list[IdText | AttachmentDraft]
 TtlMode = Literal["none", "no_expiry", "immortal"]
 
@@ -89,8 +91,8 @@ class MessageDraft(Body):
     channel_id: IdText
     content: str = Field("", max_length=50_000, description="Characters, at most 50,000.")
     attachments: AttachmentDrafts | None = Field(None, max_length=20)
-    parent_message_id: IdText | None = Field(None, description="The message this one answers.")
-    reply_to: IdText | None = Field(None, description="Another name of parent_message_id.")
+    parent_message_id: ParentId = Field(None, description="The message this one answers.")
+    reply_to: ParentId = Field(None, description="Another name of parent_message_id.")
     security: Security | None = Field(None, description="At most 16 kB as JSON, 4 kB a value.")
     expires_at: str | None = Field(None, description="ISO 8601; at most 730 days from now.")
     ttl_seconds: Annotated[int, Field(ge=1, lt=2**53), WHOLE] | None = Field(

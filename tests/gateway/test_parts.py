@@ -256,6 +256,21 @@ def test_unknown_reactions_are_likes(text: str | None, meant: str) -> None:
     assert drafts.reaction(text) == meant
 
 
+@pytest.mark.parametrize(
+    ("fields", "parent"),
+    [
+        ({"reply_to": "", "parent_message_id": ""}, None),
+        ({"reply_to": "", "parent_message_id": "M1"}, "M1"),
+        ({"reply_to": "M1", "parent_message_id": ""}, "M1"),
+        ({"reply_to": "M1", "parent_message_id": "M1"}, "M1"),
+        ({"reply_to": None}, None),
+    ],
+)
+def test_an_empty_parent_is_none(fields: dict[str, Any], parent: str | None) -> None:
+    """As older agents send it."""
+    assert drafts.parent_id(draft(**fields)) == parent
+
+
 def test_security_has_a_measure() -> None:
     assert drafts.security(Security()) is None
     assert drafts.security(Security(nonce="x", version=2)) == {"nonce": "x", "version": 2}
