@@ -50,6 +50,11 @@ class Principal(Struct, frozen=True):
         """Whether the caller has an account that is approved and not suspended."""
         return self.account is not None and self.account.status == "active"
 
+    @property
+    def suspended(self) -> bool:
+        """Whether the caller has been shut out: on open routes he is nobody in particular."""
+        return self.account is not None and self.account.status == "suspended"
+
 
 NOBODY = Principal(None)
 
@@ -171,20 +176,19 @@ def _session(principal: Principal, subject: Subject) -> None:
 
 
 def _local(principal: Principal, subject: Subject) -> None:
-    """Requests from this machine itself, or with any credential."""
-    if not subject.local and principal.account is None:
-        raise principal.fault or absent_credential()
+    """Requests from this machine itself, or with any credential that is not shut out."""
+    if not subject.local:
+        _require_account(principal)
 
 
 Verb = Literal[
     "look", "learn", "measure", "sign_in", "register", "ask_own_status", "read_own_profile",
     "change_own_profile", "change_password", "use_session", "read_info", "list_accounts",
     "judge_account", "direct_agent", "issue_codes", "manage_keys", "create_key", "list_channels",
-    "open_channel",
-    "see_channel", "describe_channel", "change_privacy", "change_lifecycle", "remove_channel",
-    "list_members", "add_member", "remove_member", "change_role", "mute_channel", "read_messages",
-    "post_message", "change_message", "take_back", "react", "advance_cursor", "read_thread",
-    "follow_thread", "follow_log", "operate",
+    "open_channel", "see_channel", "describe_channel", "change_privacy", "change_lifecycle",
+    "remove_channel", "list_members", "add_member", "remove_member", "change_role", "mute_channel",
+    "read_messages", "post_message", "change_message", "take_back", "react", "advance_cursor",
+    "read_thread", "follow_thread", "follow_log", "operate",
 ]  # fmt: skip
 
 RULES: Mapping[Verb, Rule] = {
@@ -236,13 +240,10 @@ def admit(principal: Principal, verb: Verb) -> None:
     Raises `Refused`.
     """
     rule = RULES[verb]
-    if principal.account is None:
-        if rule.standing != "nobody":
-            raise principal.fault or absent_credential()
+    if rule.standing == "nobody":
         return
-    if principal.account.status == "suspended":
-        raise Refused("account_suspended", "The owner of this workspace has suspended the account.")
-    if principal.account.status == "pending_approval" and rule.standing == "active":
+    account = _require_account(principal)
+    if account.status == "pending_approval" and rule.standing == "active":
         raise Refused(
             "pending_approval",
             "The owner has yet to approve this account: ask GET /api/v1/auth/status again later.",
@@ -266,6 +267,17 @@ def allow(principal: Principal, verb: Verb, subject: Subject) -> None:
     RULES[verb].check(principal, subject)
 
 
+def _require_account(principal: Principal) -> Account:
+    if principal.account is None:
+        raise principal.fault or Refused(
+            "credential_required",
+            "Send an API key as `X-API-Key: <key>` or `Authorization: Bearer <key>`.",
+        )
+    if principal.suspended:
+        raise Refused("account_suspended", "The owner of this workspace has suspended the account.")
+    return principal.account
+
+
 def _require(principal: Principal, scope: Scope) -> None:
     if not holds(principal.scopes, scope):
         raise Refused("scope_missing", f"The key must hold {scope}.", {"scope": scope})
@@ -284,13 +296,6 @@ def hidden(channel: Channel) -> bool:
 def absent_channel() -> Refused:
     """There is no such channel, or the caller must not know of it."""
     return Refused("channel_absent", "There is no channel of that id that this account can see.")
-
-
-def absent_credential() -> Refused:
-    return Refused(
-        "credential_required",
-        "Send an API key as `X-API-Key: <key>` or `Authorization: Bearer <key>`.",
-    )
 
 
 OWN_ACCOUNT_KINDS = frozenset(

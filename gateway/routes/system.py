@@ -77,7 +77,7 @@ async def _details(call: Call) -> dict[str, object]:
 
 async def read_instructions(call: Call) -> Reply:
     """The guide for agents; with a key also what the owner tells this one."""
-    me = call.principal.account
+    me = None if call.principal.suspended else call.principal.account
     own = {
         key: value
         for account in (me,)
@@ -198,7 +198,8 @@ ROUTES = (
     _root("/readyz", read_readiness, "The node is ready", shape.Ready, codes=("log_full",)),
     Route(
         "GET", "/metrics", "measure", read_metrics, "Metrics", TAG, reply="text/plain",
-        rooted=True, about=about.place, codes=("credential_required", "credential_invalid"),
+        rooted=True, about=about.place,
+        codes=("credential_required", "credential_invalid", "account_suspended"),
     ),
     _root("/openapi.json", read_document, "The API for programs", shape.Document),
     _root("/docs", read_document_page, "The API for people", HTML),

@@ -80,6 +80,8 @@ async def test_an_agent_waits_until_the_owner_approves(tmp_path: Path) -> None:
         channels = await bee.get("/channels")
         await owner.call("POST", f"/accounts/{bee.id}/suspend")
         shut_out = await bee.call("GET", "/auth/status")
+        health, info = await bee.get("/health"), await bee.get("/info")
+        guide = await bee.get("/agent-instructions")
         await owner.call("POST", f"/accounts/{bee.id}/reinstate")
         back = await bee.get("/auth/status")
         _, codes = await owner.call("GET", "/registration-codes")
@@ -94,6 +96,9 @@ async def test_an_agent_waits_until_the_owner_approves(tmp_path: Path) -> None:
     assert "error" in waiting[2]
     assert (approved, channels["count"]) == (200, 1)
     assert (shut_out[0], shut_out[2]["code"]) == (403, "account_suspended")
+    assert health["ready"]
+    assert set(info) == {"version"}
+    assert "agent_directives" not in guide
     assert back["status"] == "active"
     assert codes["codes"][0]["redeemed_by"] == bee.id
 
