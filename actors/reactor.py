@@ -15,6 +15,7 @@ import structlog
 
 from actors.host import PASSING
 from bus.clock import derived_id
+from bus.codec import Undecodable
 from bus.commands import Commands, Unavailable
 from bus.consumer import Delivery
 from bus.subjects import EVENTS
@@ -43,16 +44,28 @@ class Reactor:
 
 
 async def react(reactor: Reactor, deliveries: AsyncGenerator[Delivery], commands: Commands) -> None:
-    """Work on what is delivered, for ever."""
-    async with aclosing(deliveries):
-        async for delivery in deliveries:
-            try:
-                for nth, intent in enumerate(reactor.plan(delivery.commit)):
-                    await _send(reactor, intent, delivery.commit, nth, commands)
-            except Unavailable:
-                await delivery.again(RETRY_S)
-            else:
-                await delivery.done()
+    """Work on what is delivered, for ever, or until a commit cannot be read.
+
+    That one stops this reactor and nothing else: it stays unacknowledged, and so does what follows
+    it, until a start with a program or a log that can be read.
+    """
+    try:
+        async with aclosing(deliveries):
+            async for delivery in deliveries:
+                await _work(reactor, delivery, commands)
+    except Undecodable as poison:
+        remedy = "upgrade Canopy, or put back a copy of the log; nothing is passed over"
+        log.critical("reactor_stopped", reactor=reactor.name, reason=str(poison), remedy=remedy)
+
+
+async def _work(reactor: Reactor, delivery: Delivery, commands: Commands) -> None:
+    try:
+        for nth, intent in enumerate(reactor.plan(delivery.commit)):
+            await _send(reactor, intent, delivery.commit, nth, commands)
+    except Unavailable:
+        await delivery.again(RETRY_S)
+    else:
+        await delivery.done()
 
 
 async def _send(

@@ -214,6 +214,23 @@ async def test_a_reactor_that_was_stopped_goes_on_at_once(bus: Bus) -> None:
     assert seen.qsize() == 2
 
 
+async def test_a_commit_that_cannot_be_read_stops_its_reactor_and_no_other_room(bus: Bus) -> None:
+    """Loudly, at every start, and nothing is passed over; the log goes on taking commits."""
+    await bus.wire.ask("evt.account.bob", b"hello", DEADLINE_S)
+    await told(bus.log, REGISTERED, "ann", noun="account")
+    with capture_logs() as logged:
+        async with asyncio.timeout(DEADLINE_S):
+            for _ in range(2):
+                await react(WELCOME, bus.deliveries("welcome"), bus.commands)
+    after = await told(bus.log, REGISTERED, "cyd", noun="account")
+
+    assert [line["event"] for line in logged] == ["reactor_stopped"] * 2
+    assert all(line["reason"].startswith("position 1: ") for line in logged)
+    assert {line["log_level"] for line in logged} == {"critical"}
+    assert after == 3
+    assert await bus.log.read("workspace", "main") == []
+
+
 def test_a_delivery_is_what_a_reactor_is_handed() -> None:
     """The stand-in above says no more and no less."""
     assert {name for name in vars(Delivery) if not name.startswith("_")} == {"done", "again"}

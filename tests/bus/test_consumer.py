@@ -123,7 +123,7 @@ async def test_whoever_is_told_to_stop_stops(bus: Bus) -> None:
 
 
 async def test_a_poisoned_commit_is_named(bus: Bus) -> None:
-    """The room ends with the position in its error; the commit waits for who can read it."""
+    """The position is in the error; the commit waits for who can read it."""
     await bus.wire.ask("evt.message.general.M1", b"hello", DEADLINE_S)
 
     with pytest.raises(Undecodable, match="position 1"):
