@@ -68,7 +68,8 @@ def build(gateway: Gateway, routes: Sequence[Route] = ROUTES) -> web.Application
     """The application that serves *routes* and the files of `static/`."""
     guard = Guard(gateway.settings)
     app = web.Application(
-        middlewares=[_outer(guard)], client_max_size=gateway.settings.body_bytes_max
+        middlewares=[_outer(guard, lambda: gateway.reads.position)],
+        client_max_size=gateway.settings.body_bytes_max,
     )
     for route in routes:
         entrance = _Entrance(gateway, guard, route)
@@ -84,12 +85,15 @@ def build(gateway: Gateway, routes: Sequence[Route] = ROUTES) -> web.Application
     return app
 
 
-def _outer(guard: Guard) -> Any:
-    """Whose host and origin; then security headers on every answer, and problems for faults."""
+def _outer(guard: Guard, position: Callable[[], int]) -> Any:
+    """Whose host and origin; then security headers and the position on every answer, and problems
+    for faults.
+    """
 
     @web.middleware
     async def outer(request: web.Request, handler: Handled) -> web.StreamResponse:
         correlation = request[CORRELATION] = arrival.correlation_id(request.headers)
+        seq = str(position())  # What is refused has been judged by that, or by later.
         try:
             guard.check(request.headers)
             response = await handler(request)
@@ -103,6 +107,7 @@ def _outer(guard: Guard) -> Any:
             response = _told(refuse("internal_error"), request, correlation)
         if not response.prepared and "Content-Security-Policy" not in response.headers:
             response.headers.update(SECURITY)
+            response.headers.setdefault("Canopy-Seq", seq)
         return response
 
     return outer

@@ -23,7 +23,7 @@ async def told(fault: Exception) -> tuple[int, dict[str, str], dict[str, Any]]:
     async def fail(request: web.Request) -> web.StreamResponse:
         raise fault
 
-    app = web.Application(middlewares=[_outer(Guard(Settings()))])
+    app = web.Application(middlewares=[_outer(Guard(Settings()), lambda: 7)])
     app.router.add_get("/", fail)
     async with TestClient(TestServer(app)) as client, client.get("/") as response:
         return response.status, dict(response.headers), await response.json(content_type=None)
@@ -42,7 +42,7 @@ async def test_what_will_pass_is_to_be_tried_again(fault: Exception, code: str) 
     status, headers, problem = await told(fault)
 
     assert (status, problem["code"]) == (503, code)
-    assert headers["Retry-After"] == "1"
+    assert (headers["Retry-After"], headers["Canopy-Seq"]) == ("1", "7")
     assert headers["Content-Type"] == "application/problem+json"
 
 

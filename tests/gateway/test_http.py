@@ -176,13 +176,14 @@ async def test_callers_know_what_they_may_still_ask(tmp_path: Path) -> None:
     assert headers["RateLimit-Policy"] == '"requests";q=3;w=3'
 
 
-async def test_a_refusal_tells_what_is_left_too(canopy: Canopy) -> None:
+async def test_a_refusal_tells_its_position_and_what_is_left_too(canopy: Canopy) -> None:
     ann = await canopy.register("ann")
     absent = await ann.call("GET", "/channels/C0")
     invalid = await ann.call("POST", "/channels", {})
     unknown = await canopy.nobody.call("GET", "/channels")
 
     assert [one[0] for one in (absent, invalid, unknown)] == [404, 400, 401]
+    assert all(int(one[1]["Canopy-Seq"]) > 0 for one in (absent, invalid, unknown))
     assert all({"RateLimit", "RateLimit-Policy"} <= set(one[1]) for one in (absent, invalid))
     assert "RateLimit" in unknown[1]
 
