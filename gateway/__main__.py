@@ -27,6 +27,7 @@ from gateway.limits import Allowance, Buckets
 from gateway.live import Live
 from gateway.pages import Cursors
 from gateway.policy import redact
+from gateway.protocol import answering
 from gateway.reads import Reads
 from gateway.routes import ROUTES
 from gateway.seen import Seen
@@ -87,12 +88,13 @@ async def _answer(
         build(gateway, ROUTES), access_log=None, shutdown_timeout=settings.shutdown_timeout_s
     )
     await runner.setup()
+    # A copy of the socket: requests that arrive while the gateway is renewed wait in its queue.
+    site = await answering(runner, listener.dup())
     try:
-        # A copy of the socket: requests that arrive while the gateway is renewed wait in its queue.
-        await web.SockSite(runner, listener.dup(), backlog=1024).start()
         opened(Open(url(settings, listener), gateway.reads))
         await asyncio.get_running_loop().create_future()
     finally:
+        site.close()
         gateway.live.stop()
         await _cleared(runner, settings.shutdown_timeout_s + CLOSE_S)
 

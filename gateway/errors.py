@@ -30,6 +30,11 @@ class Entry:
 
 
 CATALOGUE: Mapping[str, Entry] = {
+    "invalid_http": Entry(
+        400,
+        "Unreadable request",
+        "Send HTTP/1.1, no line longer than 8 kB, and the body as it is or as gzip or deflate.",
+    ),
     "invalid_json": Entry(400, "Invalid JSON", "Send one JSON object as the body."),
     "invalid_body": Entry(
         400, "Unreadable body", "Send the body whole, and encoded as Content-Encoding says."
@@ -112,7 +117,6 @@ CATALOGUE: Mapping[str, Entry] = {
         412, "Changed in the meantime", "Read it again and decide anew with its new ETag."
     ),
     "body_too_large": Entry(413, "Body too large", "Send less at once."),
-    "uri_too_long": Entry(414, "URI too long", "Send less in the address."),
     "unsupported_media_type": Entry(
         415, "Unsupported media type", "Send JSON with Content-Type: application/json."
     ),

@@ -26,7 +26,10 @@ Method = Literal["GET", "POST", "PATCH", "PUT", "DELETE"]
 Handler = Callable[[Call], Awaitable[Reply | web.StreamResponse]]
 About = Callable[[Call], Subject]
 
-ALWAYS = ("host_refused", "origin_refused", "rate_limited", "unavailable", "internal_error")
+ALWAYS = (
+    "invalid_http", "host_refused", "origin_refused", "rate_limited", "unavailable",
+    "internal_error",
+)  # fmt: skip
 WRITES = ("unacknowledged", "contended", "timed_out", "log_full")
 READS = ("behind", "invalid_request", "position_ahead")
 CREATED = 201
@@ -283,8 +286,6 @@ def _responses(route: Route, schemas: _Schemas) -> dict[str, Any]:
             "description": "; ".join(f"`{code}`: {CATALOGUE[code].title}" for code in codes),
             "content": {MEDIA_TYPE: {"schema": schemas.references[Problem]}},
         }
-    # What is not even HTTP, or has a line of more than 8 kB, is answered by the HTTP layer itself.
-    responses["400"]["content"]["text/plain"] = {"schema": {"type": "string"}}
     return responses
 
 
