@@ -17,6 +17,8 @@ from bus.wire import TooLarge
 from schemas.envelope import Commit, Event, Header
 
 POSITION_MAX = 2**63 - 1
+REMEDY = "stop the node and put back a copy of its data directory"
+"""For a log that has lost something."""
 
 
 class Conflict(Exception):
@@ -36,7 +38,7 @@ class Missing(Exception):
     broker has lost a commit. `seq` is the first that is missing."""
 
     def __init__(self, seq: int) -> None:
-        super().__init__(f"position {seq} is missing from the log: restore it from a backup")
+        super().__init__(f"position {seq} is missing from the log: {REMEDY}")
         self.seq = seq
 
 

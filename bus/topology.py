@@ -16,6 +16,7 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
 from bus.health import Sick, asked
+from bus.log import REMEDY
 from bus.roles import BUCKET_STREAM, Endpoint
 from bus.server import BUCKET_BYTES_MAX, HEADERS_BYTES
 from bus.subjects import EVENTS, STREAM
@@ -205,8 +206,7 @@ def check_stream(config: Mapping[str, Any]) -> None:
     if wrong:
         raise Unfit(
             "log_unsafe",
-            f"stream {STREAM} is not configured as a log ({', '.join(wrong)}): restore a backup "
-            "into a fresh data directory",
+            f"stream {STREAM} is not configured as a log ({', '.join(wrong)}): {REMEDY}",
         )
 
 
@@ -217,8 +217,8 @@ def check_state(info: Mapping[str, Any]) -> LogState:
     if state.get("lost") or holes or (state["messages"] and state.get("num_deleted")):
         raise Unfit(
             "log_damaged",
-            f"{holes} commits are missing from stream {STREAM}, lost: {state.get('lost')}: stop "
-            "now, keep the data directory as it is, and restore a backup or a peer's copy",
+            f"{holes} commits are missing from stream {STREAM}, lost: {state.get('lost')}: "
+            f"{REMEDY}, and keep this one aside",
         )
     return LogState(info["created"], state["first_seq"], state["last_seq"], state["bytes"])
 

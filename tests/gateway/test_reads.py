@@ -225,7 +225,10 @@ async def test_a_lost_commit_stops_the_tables_instead_of_being_passed_over(
             await reads.reached(9)
 
         assert caught.value.position == 4
-        assert "position 5 is missing" in reads.stopped
+        assert reads.stopped == (
+            "position 5 is missing from the log: stop the node and put back a copy of its data "
+            "directory"
+        )
 
 
 async def test_a_fold_that_was_broken_off_is_heard_of_and_not_done_twice(
