@@ -137,8 +137,8 @@ async def serve(wire: Wire, handle: Handle, in_flight_max: int) -> None:
         try:
             wire.publish(reply.decode(), msgspec.json.encode(done))
         except TooLarge as error:
-            problem = f"What came of it is too large to be told: {error}."
-            refusal = Refusal(code="body_too_large", message=problem)
+            problem = f"It was dealt with, but what came of it is too large to be told: {error}."
+            refusal = Refusal(code="answer_too_large", message=problem)
             wire.publish(reply.decode(), msgspec.json.encode(Answer(seq=0, refused=refusal)))
 
     def finished(task: asyncio.Task[None]) -> None:

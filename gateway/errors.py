@@ -127,6 +127,9 @@ CATALOGUE: Mapping[str, Entry] = {
     "internal_error": Entry(
         500, "Internal error", "Report it with the correlation_id; the log of the node has more."
     ),
+    "answer_too_large": Entry(
+        500, "Answer too large", "Read what came of it: the request was dealt with all the same."
+    ),
     "unavailable": Entry(
         503, "Not available now", "Send the same request again, with the same Idempotency-Key."
     ),

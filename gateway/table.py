@@ -30,7 +30,7 @@ ALWAYS = (
     "invalid_http", "host_refused", "origin_refused", "rate_limited", "unavailable",
     "internal_error",
 )  # fmt: skip
-WRITES = ("unacknowledged", "contended", "timed_out", "log_full")
+WRITES = ("unacknowledged", "contended", "timed_out", "log_full", "answer_too_large")
 READS = ("behind", "invalid_request", "position_ahead")
 CREATED = 201
 CHANNEL_ID = "{channel_id:(?!messages(?:/|$))[^{}/]+}"

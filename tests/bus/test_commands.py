@@ -147,7 +147,7 @@ async def test_an_answer_that_is_too_large_hurts_nobody_else(bus: Bus) -> None:
         return msgspec.structs.replace(answer, facts=(large,)) if request.expected == 0 else answer
 
     async with serving(bus, verbose):
-        with pytest.raises(Refused, match="body_too_large"):
+        with pytest.raises(Refused, match="answer_too_large"):
             await bus.commands.send(msgspec.structs.replace(SAY, expected=0))
 
         assert await bus.commands.send(SAY) == await done(SAY)
