@@ -75,10 +75,17 @@ class Route:
     """The answer may take for ever (live pages)."""
     ticketed: bool = False
     """A ticket in the query stands for a credential."""
+    commands: bool = True
+    """A write becomes commands; one that does not is done anew each time."""
 
     @property
     def writes(self) -> bool:
         return self.method != "GET"
+
+    @property
+    def keyed(self) -> bool:
+        """Whether Idempotency-Key has a meaning: the same command has one effect."""
+        return self.method == "POST" and self.commands
 
     @property
     def conditional(self) -> bool:
@@ -116,7 +123,7 @@ class Route:
         if self.body:
             codes |= {"invalid_json", "invalid_request", "invalid_command", "body_too_large"}
             codes |= {"unsupported_media_type"}
-        if self.method == "POST":
+        if self.keyed:
             codes |= {"idempotency_key_reused"}
         if self.path == "/channels/{channel_id}":
             codes |= {"method_not_allowed"}
@@ -260,7 +267,7 @@ def _parameters(route: Route, schemas: _Schemas) -> list[dict[str, Any]]:
     ]
     if not route.writes and not route.rooted:
         found.append(_AFTER_SEQ)
-    if route.method == "POST":
+    if route.keyed:
         found.append(_IDEMPOTENCY_KEY)
     if route.conditional:
         found.append(_IF_MATCH)

@@ -44,6 +44,6 @@ ROUTES = (
     ),
     Route(
         "POST", "/live/tickets", "follow_log", issue_ticket, "Get a ticket", TAG,
-        reply=Ticket, status=201,
+        reply=Ticket, status=201, commands=False,
     ),
 )  # fmt: skip

@@ -189,10 +189,10 @@ ROUTES = (
     ),
     Route(
         "POST", "/node/rebuild", "operate", rebuild, "Make the tables anew", TAG,
-        reply=shape.Rebuilt, endless=True, codes=OWNED,
+        reply=shape.Rebuilt, endless=True, commands=False, codes=OWNED,
     ),
     Route(
         "POST", "/node/verify", "operate", verify, "Prove the tables", TAG,
-        reply=shape.Verified, endless=True, codes=OWNED,
+        reply=shape.Verified, endless=True, commands=False, codes=OWNED,
     ),
 )  # fmt: skip

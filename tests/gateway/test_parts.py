@@ -16,8 +16,10 @@ from gateway.errors import CATALOGUE, refuse, tell
 from gateway.limits import Allowance, Buckets
 from gateway.mentions import handles, mentioned
 from gateway.pages import NEWEST, Cursors, Page, Start, fill
+from gateway.routes import ROUTES
 from gateway.seen import ACCOUNTS_MAX, Seen
 from gateway.shapes.message import AttachmentDraft, MessageDraft, Security
+from gateway.table import document
 from schemas.envelope import Refused
 from tests.gateway.people import Town, channel
 
@@ -314,3 +316,16 @@ def test_what_the_tables_know_need_not_be_remembered() -> None:
         seen.note(f"a{nth}", 11 if nth == 7 else 10)
 
     assert (seen.of("a7"), seen.of("a8")) == (11, 0)
+
+
+def test_only_what_becomes_a_command_takes_an_idempotency_key() -> None:
+    """Two tickets are two tickets, whatever was sent along."""
+    described = document(ROUTES, "0", "session")["paths"]
+    posts = {path: ways["post"]["parameters"] for path, ways in described.items() if "post" in ways}
+    keyless = {
+        path
+        for path, parameters in posts.items()
+        if "Idempotency-Key" not in {parameter["name"] for parameter in parameters}
+    }
+
+    assert keyless == {"/api/v1/live/tickets", "/api/v1/node/rebuild", "/api/v1/node/verify"}
