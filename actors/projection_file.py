@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -116,6 +116,7 @@ class ProjectionFile:
         Raises `Foreign` when the file belongs to another log.
         """
         self.path = path
+        self._reading: set[duckdb.DuckDBPyConnection] = set()
         self._connection = duckdb.connect(
             str(path), config={"memory_limit": f"{memory_bytes_max >> 20}MiB", "threads": 2}
         )
@@ -193,6 +194,22 @@ class ProjectionFile:
         """A connection of its own to the same tables, for one reader at a time."""
         return self._connection.cursor()
 
+    @contextmanager
+    def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A cursor for the length of a block, which `interrupt` reaches."""
+        with closing(self.cursor()) as cursor:
+            self._reading.add(cursor)
+            try:
+                yield cursor
+            finally:
+                self._reading.discard(cursor)
+
+    def interrupt(self) -> None:
+        """Let what is being read fail now, with duckdb.InterruptException. For any thread."""
+        for cursor in tuple(self._reading):
+            with suppress(duckdb.ConnectionException):  # It has ended by itself.
+                cursor.interrupt()
+
     def tables(self) -> list[str]:
         """The names of the rooms' tables."""
         with closing(self.cursor()) as cursor:
@@ -202,7 +219,7 @@ class ProjectionFile:
     def hashes(self, seq: int) -> dict[str, tuple[int, int]]:
         """For each table the (count, hash) of its rows up to the position *seq*."""
         query = f"SELECT count(*), coalesce({SUM}, 0) FROM {{}} t WHERE seq <= ?"  # noqa: S608
-        with closing(self.cursor()) as cursor:
+        with self.reading() as cursor:
             return {
                 name: cursor.execute(query.format(name), [seq]).fetchall()[0]
                 for name in self.tables()
@@ -215,7 +232,7 @@ class ProjectionFile:
 
     def _hashes_of(self, table: str, seq: int) -> set[tuple[int, int, int]]:
         query = f"SELECT seq, count(*), {SUM} FROM {table} t WHERE seq <= ? GROUP BY 1"  # noqa: S608
-        with closing(self.cursor()) as cursor:
+        with self.reading() as cursor:
             return set(cursor.execute(query, [seq]).fetchall())
 
     def close(self) -> None:

@@ -35,6 +35,7 @@ class ProjectionFolder:
         self._statements = statements
         self._epoch = epoch
         self._memory_bytes_max = memory_bytes_max
+        self._opened: set[ProjectionFile] = set()
 
     def open(self, head: int) -> ProjectionFile:
         """The file that is farthest, of those that today's queries can read; an empty one if none.
@@ -60,21 +61,28 @@ class ProjectionFolder:
         """A new file, empty, for *statements* (today's unless told)."""
         statements = statements or self._statements
         path = self._path / f"{statements.version}-{new_id()}.duckdb"
-        return self._opened(path, statements)
+        return self._open(path, statements)
 
     def retire(self, file: ProjectionFile) -> None:
         """Close *file* and remove it."""
         file.close()
+        self._opened.discard(file)
         _removed(file.path)
 
-    def _opened(self, path: Path, statements: Statements) -> ProjectionFile:
+    def interrupt(self) -> None:
+        """Let all that is being read from any file fail now. For any thread."""
+        for file in tuple(self._opened):
+            file.interrupt()
+
+    def _open(self, path: Path, statements: Statements) -> ProjectionFile:
         file = ProjectionFile(path, statements, self._epoch, self._memory_bytes_max)
         path.chmod(0o600)
+        self._opened.add(file)
         return file
 
     def _usable(self, path: Path, head: int) -> ProjectionFile | None:
         try:
-            file = self._opened(path, self._statements)
+            file = self._open(path, self._statements)
         except Foreign as error:
             log.info("projection_foreign", path=str(path), reason=str(error))
             _removed(path)

@@ -10,9 +10,9 @@ import asyncio
 import heapq
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from itertools import count
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import structlog
@@ -28,6 +28,8 @@ from schemas.settings import Settings
 
 NEAR = 1_000
 """A rebuilt file takes over once it is this few positions behind the one it replaces."""
+INTERRUPT_S = 0.02
+"""Between attempts to break off what is read: a query that is about to begin hears none of them."""
 
 log = structlog.get_logger()
 Row = tuple[Any, ...]
@@ -71,6 +73,7 @@ class Reads:
         self._order = count()
         self._folder_worker = ThreadPoolExecutor(1, "fold")
         self._rebuild_worker = ThreadPoolExecutor(1, "rebuild")
+        self._workers = [self._folder_worker, self._rebuild_worker]
         self._readers = self._fresh_readers()
 
     @property
@@ -160,13 +163,16 @@ class Reads:
         # Whoever reads the old file still has its own threads: it goes when they are done.
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._rebuild_worker, old_readers.shutdown)
+        self._workers.remove(old_readers)
         await loop.run_in_executor(self._rebuild_worker, self._folder.retire, old)
 
     def _aside(self, file: ProjectionFile) -> Projector:
         return Projector(file, self.log, self._settings, self._telemetry, self._rebuild_worker)
 
     def _fresh_readers(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(self._settings.read_threads, "read")
+        readers = ThreadPoolExecutor(self._settings.read_threads, "read")
+        self._workers.append(readers)
+        return readers
 
     async def verify(self) -> dict[str, Any]:
         """Read the whole log, fold it aside, and hold the live tables against that.
@@ -234,11 +240,18 @@ class Reads:
         return lag
 
     def close(self) -> None:
-        """Close the tables and end the worker threads."""
-        for worker in (self._readers, self._folder_worker, self._rebuild_worker):
-            worker.shutdown(wait=True, cancel_futures=True)
+        """Close the tables and end the worker threads; what is still being read is broken off."""
+        ending = Thread(target=self._end)
+        ending.start()
+        while ending.is_alive():
+            self._folder.interrupt()
+            ending.join(INTERRUPT_S)
         if self._file is not None:
             self._file.close()
+
+    def _end(self) -> None:
+        for worker in self._workers:
+            worker.shutdown(wait=True, cancel_futures=True)
 
 
 async def _unheard(_: list[Stored]) -> None:
@@ -246,6 +259,6 @@ async def _unheard(_: list[Stored]) -> None:
 
 
 def _select(file: ProjectionFile, sql: str, args: Sequence[Any]) -> tuple[list[str], list[Row]]:
-    with closing(file.cursor()) as cursor:
+    with file.reading() as cursor:
         cursor.execute(sql, args)
         return [column[0] for column in cursor.description or ()], cursor.fetchall()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
@@ -16,6 +17,9 @@ from tests.logs import DEADLINE_S
 
 OLDER = Statements.of(SQL.text + "\nCREATE TABLE IF NOT EXISTS extra (seq UBIGINT);")
 SLOW = "SELECT count(*) FROM range(9000) a, range(3000) b WHERE a.range + b.range < 0"
+
+STOP_S = 3.0
+ENDLESS = "SELECT count(*) FROM range(9000000) a, range(3000000) b WHERE a.range + b.range < 0"
 
 
 @pytest.fixture
@@ -249,3 +253,28 @@ async def test_a_fold_that_was_broken_off_is_heard_of_and_not_done_twice(
     reads.close()
 
     assert (reads.position, heard, rows) == (20, list(range(1, 21)), [(20,)])
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+async def test_a_query_without_an_end_does_not_hold_up_the_end(
+    tmp_path: Path,
+    log: Log,
+    replaced: bool,  # noqa: FBT001
+) -> None:
+    """Also of the tables before the present ones."""
+    async with running(tmp_path, log) as reads:
+        await reads.reached(await log.say())
+        endless = [asyncio.create_task(reads.query(ENDLESS)) for _ in range(6)]
+        await asyncio.sleep(0)
+        if replaced:
+            rebuilding = asyncio.create_task(reads.rebuild())
+            before = reads.file
+            while reads.file is before:
+                await asyncio.sleep(0.001)
+            rebuilding.cancel()
+        began = monotonic()
+    took_s = monotonic() - began
+    await asyncio.wait(endless)
+
+    assert took_s < STOP_S
+    assert all(one.cancelled() or one.exception() for one in endless)
