@@ -302,6 +302,8 @@ OWN_ACCOUNT_KINDS = frozenset(
     {"password_changed", "key_created", "key_revoked", "session_opened", "session_closed"}
 )
 OWN_WISHES = frozenset({"channel_muted", "thread_followed"})
+MEMBERSHIP = frozenset({"member_added", "role_changed", "member_removed"})
+"""Who belongs to a channel is its members' business, as it is for `list_members`."""
 SECRETS: Mapping[str, frozenset[str]] = {
     "account_registered": frozenset({"password_sealed"}),
     "password_changed": frozenset({"password_sealed"}),
@@ -326,7 +328,7 @@ def visible(
         case "channel" | "message" if kind in OWN_WISHES and author != principal.id:
             may = False
         case "channel":
-            may = _sees_channel(principal, directory, key)
+            may = _sees_channel(principal, directory, key, kind)
         case "message":
             may = directory.role(key.partition(".")[0], principal.id) is not None
         case "cursor":
@@ -338,11 +340,11 @@ def visible(
     return may
 
 
-def _sees_channel(principal: Principal, directory: Directory, channel_id: str) -> bool:
+def _sees_channel(who: Principal, directory: Directory, channel_id: str, kind: str) -> bool:
     channel = directory.channel(channel_id) or directory.removed(channel_id)
     if channel is None:
         return False
-    return not hidden(channel) or principal.id in channel.members
+    return who.id in channel.members or not (kind in MEMBERSHIP or hidden(channel))
 
 
 def redact(kind: str, data: dict[str, Any]) -> dict[str, Any]:
