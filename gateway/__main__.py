@@ -26,9 +26,9 @@ from gateway.feed import Feed
 from gateway.limits import Allowance, Buckets
 from gateway.live import Live
 from gateway.pages import Cursors
-from gateway.policy import redact
 from gateway.protocol import answering
 from gateway.reads import Reads
+from gateway.redaction import redact
 from gateway.routes import ROUTES
 from gateway.seen import Seen
 from gateway.tickets import Tickets

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from msgspec import Struct
 
@@ -304,15 +304,6 @@ OWN_ACCOUNT_KINDS = frozenset(
 OWN_WISHES = frozenset({"channel_muted", "thread_followed"})
 MEMBERSHIP = frozenset({"member_added", "role_changed", "member_removed"})
 """Who belongs to a channel is its members' business, as it is for `list_members`."""
-SECRETS: Mapping[str, frozenset[str]] = {
-    "account_registered": frozenset({"password_sealed"}),
-    "password_changed": frozenset({"password_sealed"}),
-    "profile_changed": frozenset({"agent_directives"}),
-    "key_created": frozenset({"secret_hash"}),
-    "code_issued": frozenset({"secret_hash"}),
-    "session_opened": frozenset({"session_id"}),
-    "session_closed": frozenset({"session_id"}),
-}
 
 
 def visible(
@@ -345,12 +336,3 @@ def _sees_channel(who: Principal, directory: Directory, channel_id: str, kind: s
     if channel is None:
         return False
     return who.id in channel.members or not (kind in MEMBERSHIP or hidden(channel))
-
-
-def redact(kind: str, data: dict[str, Any]) -> dict[str, Any]:
-    """The data of an event without what the log keeps to itself, whoever asks.
-
-    An agent reads its directives in its own profile.
-    """
-    secrets = SECRETS.get(kind)
-    return {k: v for k, v in data.items() if k not in secrets} if secrets else data

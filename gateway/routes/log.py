@@ -15,8 +15,8 @@ from bus.clock import iso, iso_ms
 from bus.log import Stored
 from gateway.call import Call, Reply, existing
 from gateway.errors import refuse
-from gateway.policy import redact
 from gateway.reads import Reads
+from gateway.redaction import redact
 from gateway.shapes import log as shape
 from gateway.table import Route
 from gateway.version import VERSION

@@ -22,12 +22,12 @@ from bus.clock import Clock, new_id
 from bus.memory import MemoryLog
 from bus.signs import LocalSigns
 from bus.telemetry import Telemetry
-from gateway import policy
 from gateway.directory import Directory
 from gateway.errors import refuse, tell
 from gateway.feed import Feed
 from gateway.live import Live
 from gateway.policy import ALL_SCOPES, Principal
+from gateway.redaction import redact
 from schemas.envelope import Event, Header, Refused
 from schemas.message import MessagePosted
 from schemas.settings import Settings
@@ -41,7 +41,7 @@ class House:
 
     def __init__(self, settings: Settings) -> None:
         self.log = MemoryLog("0123456789abcdef")
-        self.feed = Feed(self.log, policy.redact, settings)
+        self.feed = Feed(self.log, redact, settings)
         self.directory = Directory()
         self.signs = LocalSigns()
         self.telemetry = Telemetry()

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from gateway.directory import Channel
-from gateway.policy import Principal, redact, visible
+from gateway.policy import Principal, visible
+from gateway.redaction import redact
 from tests.gateway.people import Town, account, channel
 
 PRIVATE = channel("private", bob="admin")
