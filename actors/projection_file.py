@@ -245,20 +245,17 @@ def batch(stored: Sequence[Stored]) -> tuple[pa.Table, set[str]]:
 
     Raises `codec.Undecodable`.
     """
-    columns: tuple[list[object], ...] = tuple([] for _ in BATCH)
-    kinds: set[str] = set()
+    rows: list[tuple[Any, ...]] = []
     try:
         for one in stored:
-            for row in _rows(one):
-                kinds.add(row[KIND])
-                for column, value in zip(columns, row, strict=True):
-                    column.append(value)
+            rows += _rows(one)
+        columns = list(zip(*rows, strict=True)) or [()] * len(BATCH)
         arrays = [
             pa.array(column, field.type) for column, field in zip(columns, BATCH, strict=True)
         ]
     except (ValueError, KeyError, TypeError, OverflowError, pa.ArrowException) as error:
         raise codec.Undecodable(f"not a commit of ours: {error}") from error
-    return pa.Table.from_arrays(arrays, schema=BATCH), kinds
+    return pa.Table.from_arrays(arrays, schema=BATCH), set(columns[KIND])
 
 
 def _rows(one: Stored) -> Iterator[tuple[Any, ...]]:

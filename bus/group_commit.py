@@ -18,7 +18,7 @@ from msgspec import Struct
 from bus import codec, subjects
 from bus.clock import new_id
 from bus.log import Conflict, Stored, Unacknowledged, Unstored, fits, guard
-from bus.wire import BrokerLost, Wire
+from bus.wire import Asked, BrokerLost, Wire
 from schemas.envelope import Event, Header
 from schemas.settings import Settings
 
@@ -53,6 +53,8 @@ class GroupCommit:
         self._stopped = False
         self.shut = ""
         """Why nothing may be added at present (`bus.disk`); empty while it may."""
+        self._slots = 0
+        self._group: asyncio.TaskGroup
         self.observe: Callable[[int, float], None] = lambda size, took_s: None
         """Told the size of each group commit, and how long it took to reach the disk."""
 
@@ -72,26 +74,40 @@ class GroupCommit:
             self._loop.create_future(),
         )
         self._waiting.append(waiting)
-        self._arrived.set()
+        if self._slots and len(self._waiting) >= self._settings.group_commit_full:
+            self._send_off()
+        else:
+            self._arrived.set()
         return await waiting.done
 
     async def flush(self) -> None:
         """Send what waits, for ever: the room that must run wherever commits are appended."""
-        slots = asyncio.Semaphore(self._settings.group_commits_in_flight_max)
-        self._stopped = False
-        async with asyncio.TaskGroup() as group:
+        async with asyncio.TaskGroup() as self._group:
+            self._slots = self._settings.group_commits_in_flight_max
+            self._stopped = False
             try:
                 while True:
                     await self._arrived.wait()
-                    await slots.acquire()
                     self._arrived.clear()
-                    batch = self._gather()
-                    sending = group.create_task(self._send(batch))
-                    sending.add_done_callback(lambda _: slots.release())
+                    if self._slots and self._waiting:
+                        self._send_off()
             finally:
-                self._stopped = True
+                self._stopped, self._slots = True, 0
                 while self._waiting:
                     _failed(self._waiting.popleft(), Unacknowledged("the writer stopped"))
+
+    def _send_off(self) -> None:
+        """One more group is on its way when this returns, though it is not this turn's end."""
+        self._slots -= 1
+        batch = self._gather()
+        many = len(batch) > self._settings.group_commit_plain_max
+        asked = self._published(batch) if many else None
+        sending = self._group.create_task(self._send(batch, asked))
+        sending.add_done_callback(self._landed)
+
+    def _landed(self, _: asyncio.Task[None]) -> None:
+        self._slots += not self._stopped
+        self._arrived.set()
 
     def _gather(self) -> list[_Waiting]:
         """What waits, at most one commit for each aggregate; the rest keeps its place."""
@@ -108,11 +124,25 @@ class GroupCommit:
             self._arrived.set()
         return list(batch.values())
 
-    async def _send(self, batch: list[_Waiting]) -> None:
+    def _published(self, batch: list[_Waiting]) -> Asked | Unacknowledged:
+        """The question, already sent, whether the broker stores *batch* whole."""
+        name = new_id()
+        *firsts, last = batch
+        try:
+            for number, waiting in enumerate(firsts, 1):
+                header = _ended(waiting.header + _member(name, number))
+                self._wire.publish(waiting.subject, waiting.payload, header=header)
+            header = _ended(last.header + _member(name, len(batch)) + LAST_OF_BATCH)
+            asked = self._wire.asked(last.subject, last.payload, header)
+        except BrokerLost as error:
+            return Unacknowledged(str(error))
+        self._wire.flush()
+        return asked
+
+    async def _send(self, batch: list[_Waiting], asked: Asked | Unacknowledged | None) -> None:
         began = perf_counter()
         try:
-            many = len(batch) > self._settings.group_commit_plain_max
-            if not (many and await self._batched(batch)):
+            if asked is None or not await self._batched(batch, asked):
                 async with asyncio.TaskGroup() as group:
                     for waiting in batch:
                         group.create_task(self._plain(waiting))
@@ -123,20 +153,20 @@ class GroupCommit:
             raise
 
     async def _plain(self, waiting: _Waiting) -> None:
-        outcome = await self._acknowledged(waiting)
+        try:
+            asked = self._wire.asked(waiting.subject, waiting.payload, _ended(waiting.header))
+        except BrokerLost as error:
+            outcome: int | Exception = Unacknowledged(str(error))
+        else:
+            outcome = await self._outcome(asked)
         if isinstance(outcome, int):
             self._stored([_settled(waiting, outcome)])
         else:
             _failed(waiting, outcome)
 
-    async def _batched(self, batch: list[_Waiting]) -> bool:
+    async def _batched(self, batch: list[_Waiting], asked: Asked | Unacknowledged) -> bool:
         """True once every commit of *batch* has its outcome; False when none was stored."""
-        name = new_id()
-        *firsts, last = batch
-        for number, waiting in enumerate(firsts, 1):
-            header = _ended(waiting.header + _member(name, number))
-            self._wire.publish(waiting.subject, waiting.payload, header=header)
-        outcome = await self._acknowledged(last, _member(name, len(batch)) + LAST_OF_BATCH)
+        outcome = await self._outcome(asked)
         if isinstance(outcome, int):
             numbered = enumerate(batch, outcome - len(batch) + 1)
             self._stored([_settled(waiting, seq) for seq, waiting in numbered])
@@ -145,12 +175,13 @@ class GroupCommit:
                 _failed(waiting, outcome)
         return not isinstance(outcome, Conflict | Unstored)
 
-    async def _acknowledged(self, waiting: _Waiting, batch: bytes = b"") -> int | Exception:
+    async def _outcome(self, asked: Asked | Unacknowledged) -> int | Exception:
         """The position that the broker gave, or why it gave none."""
-        header = _ended(waiting.header + batch)
+        if isinstance(asked, Unacknowledged):
+            return asked
         timeout_s = self._settings.append_timeout_s
         try:
-            data = await self._wire.ask(waiting.subject, waiting.payload, timeout_s, header)
+            data = await self._wire.answer(asked, timeout_s)
         except TimeoutError:
             return Unacknowledged(f"no answer in {timeout_s} s")
         except BrokerLost as error:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import count
 from secrets import token_hex
 from typing import cast
@@ -46,6 +47,15 @@ class BrokerLost(ConnectionError):
 
 class TooLarge(ValueError):
     """More bytes than the broker carries at once. It would cut the connection; so none was sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question on its way: what it was asked on, and the answer to come."""
+
+    subject: str
+    token: bytes
+    answer: asyncio.Future[Frame]
 
 
 class Wire(asyncio.Protocol):
@@ -91,7 +101,7 @@ class Wire(asyncio.Protocol):
         else:
             line = f"PUB {subject} {reply} {len(payload)}\r\n"
         if not self._outgoing:
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self.flush)
         self._outgoing += (line.encode(), header, payload, CRLF)
 
     async def ask(
@@ -99,20 +109,27 @@ class Wire(asyncio.Protocol):
     ) -> bytes:
         """The payload of the one answer. Raises `BrokerLost`, TimeoutError, or `LookupError`
         when nobody listens on *subject*."""
-        answer: asyncio.Future[Frame] = self._loop.create_future()
+        return await self.answer(self.asked(subject, payload, header), timeout_s)
+
+    def asked(self, subject: str, payload: bytes, header: bytes = b"") -> Asked:
+        """Queue a question, of which there is one answer to come. Raises `BrokerLost`."""
         number = str(next(self._numbers))
+        self.publish(subject, payload, f"{self._inbox}.{number}", header)
         token = number.encode()
-        self._answers[token] = answer
+        answer = self._answers[token] = self._loop.create_future()
+        return Asked(subject, token, answer)
+
+    async def answer(self, asked: Asked, timeout_s: float) -> bytes:
+        """The payload of the answer. Raises as `ask` does."""
         # A timer of the loop is a third of the price of an asyncio.timeout, once for each command.
-        alarm = self._loop.call_later(timeout_s, _expire, answer)
+        alarm = self._loop.call_later(timeout_s, _expire, asked.answer)
         try:
-            self.publish(subject, payload, f"{self._inbox}.{number}", header)
-            head, data = await answer
+            head, data = await asked.answer
         finally:
             alarm.cancel()
-            self._answers.pop(token, None)
+            self._answers.pop(asked.token, None)
         if head.startswith(NO_RESPONDERS):
-            raise LookupError(f"nobody answers on {subject}")
+            raise LookupError(f"nobody answers on {asked.subject}")
         return data
 
     async def collect(self, subject: str, payload: bytes, timeout_s: float) -> list[Frame]:
@@ -155,7 +172,7 @@ class Wire(asyncio.Protocol):
     def close(self) -> None:
         """End the connection; `lost` stays undone."""
         self._closing = True
-        self._flush()
+        self.flush()
         if self._transport is not None:
             self._transport.close()
 
@@ -228,7 +245,8 @@ class Wire(asyncio.Protocol):
                 future.set_exception(BrokerLost(reason))
                 future.exception()  # Somebody may not be waiting; who asks `lost` is still told.
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Send what is queued now, not at the end of this turn of the loop."""
         outgoing, self._outgoing = self._outgoing, []
         if outgoing:
             self._send(b"".join(outgoing))

@@ -121,6 +121,8 @@ class Feed:
         self.head = head
         self.folded = head
         self.published: Callable[[], None] = lambda: None
+        self.awaited: Callable[[], bool] = lambda: True
+        """Whether anybody would see what is sighted."""
         self._log = log
         self._redact = redact
         self._settings = settings
@@ -136,7 +138,7 @@ class Feed:
     def sight(self, page: Iterable[Stored]) -> None:
         """*page* is in the log but not in the tables: show of it what need not wait for them."""
         before = self.head
-        for stored in page:
+        for stored in page if self.awaited() else ():
             if stored.seq <= self.head:
                 continue
             entry = Entry(stored, self._redact)

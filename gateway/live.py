@@ -89,6 +89,7 @@ class Live:
         self._socket_form = SocketForm()
         self._stream_form = StreamForm(feed.epoch)
         feed.published = self._published
+        feed.awaited = lambda: bool(self._followers)
 
     @property
     def clients(self) -> int:

@@ -101,6 +101,9 @@ class Settings(BaseModel):
     group_commit_plain_max: int = _knob(
         16, "commits", "Up to here waiting commits go out singly; more go as one batch.", ge=0
     )
+    group_commit_full: int = _knob(
+        32, "commits", "So many that wait leave at once, not at the end of the turn.", ge=1
+    )
     group_commit_batch_max: int = _knob(
         1000, "commits", "In one atomic batch (the broker allows 1,000).", ge=1, le=1000
     )

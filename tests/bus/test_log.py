@@ -276,3 +276,14 @@ async def test_a_tail_does_not_ask_for_what_its_own_process_has_appended(
             await asyncio.sleep(0)
 
         assert [one.seq for one in await hearing] == [1, 2, 3]
+
+
+async def test_a_full_group_leaves_in_the_middle_of_a_turn(tmp_path: Path) -> None:
+    """The broker works on it while the rest of the turn is still being decided."""
+    knobs = settings(tmp_path, group_commit_full=8, group_commit_plain_max=2)
+    sizes: list[int] = []
+    async with fresh_bus(knobs) as bus:
+        bus.log.writer.observe = lambda size, took_s: sizes.append(size)
+        await asyncio.gather(*(told(bus.log, HI, f"general.M{nth}") for nth in range(20)))
+
+    assert sorted(sizes) == [4, 8, 8]
