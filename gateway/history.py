@@ -6,6 +6,8 @@ call, so what has expired is gone.
 
 from __future__ import annotations
 
+from functools import partial
+from operator import itemgetter
 from typing import Any
 
 from actors.message import queries
@@ -14,10 +16,13 @@ from gateway import pages
 from gateway.call import Call
 from gateway.errors import refuse
 from gateway.pages import NEWEST, Page, Start
+from gateway.reads import Rows
 from schemas.envelope import Refused
 
 Row = dict[str, Any]
-STATEMENTS = {"older": queries.NEWEST, "newer": queries.OLDEST}
+NEAR = 4
+"""Positions, for each message wanted, among which they are looked for first: where much is said
+they are there, and the rest of the table need not be looked at."""
 
 
 def limit(call: Call) -> int:
@@ -28,13 +33,22 @@ def limit(call: Call) -> int:
 
 async def page(call: Call, channel_id: str, start: Start, most: int) -> Page:
     """At most *most* messages of a channel from *start*, from the oldest to the newest."""
-    now = iso_ms(call.now_ms)
-    sql = STATEMENTS[start.direction]
+    now, head = iso_ms(call.now_ms), call.gateway.reads.position
 
-    async def fetch(seq: int, count: int) -> list[Row]:
-        return await call.rows(sql, channel_id, seq, now, count)
+    def read(rows: Rows) -> Page:
+        def older(seq: int, count: int) -> list[Row]:
+            near = rows(queries.NEAR, channel_id, seq, now, max(0, min(seq, head) - NEAR * count))
+            if len(near) < count:
+                return rows(queries.NEWEST, channel_id, seq, now, count)
+            return sorted(near, key=itemgetter("seq"), reverse=True)[:count]
 
-    return await pages.fill(fetch, _present(call), start, most)
+        def newer(seq: int, count: int) -> list[Row]:
+            return rows(queries.OLDEST, channel_id, seq, now, count)
+
+        fetch = older if start.direction == "older" else newer
+        return pages.fill(fetch, partial(_present, rows), start, most)
+
+    return await call.gateway.reads.together(read)
 
 
 async def thread(call: Call, channel_id: str, root_id: str, start: Start) -> Page:
@@ -48,20 +62,20 @@ async def search(call: Call, channel_id: str, text: str, start: Start) -> Page:
 
 
 async def _older(call: Call, sql: str, channel_id: str, wanted: str, start: Start) -> Page:
-    now = iso_ms(call.now_ms)
+    now, most = iso_ms(call.now_ms), limit(call)
 
-    async def fetch(seq: int, count: int) -> list[Row]:
-        return await call.rows(sql, channel_id, seq, now, count, wanted)
+    def read(rows: Rows) -> Page:
+        def fetch(seq: int, count: int) -> list[Row]:
+            return rows(sql, channel_id, seq, now, count, wanted)
 
-    return await pages.fill(fetch, _present(call), start, limit(call))
+        return pages.fill(fetch, partial(_present, rows), start, most)
+
+    return await call.gateway.reads.together(read)
 
 
-def _present(call: Call) -> pages.Present:
-    async def present(rows: list[Row]) -> list[Row]:
-        changes = await call.rows(queries.CHANGES, [row["id"] for row in rows]) if rows else []
-        return queries.present(rows, changes)
-
-    return present
+def _present(rows: Rows, found: list[Row]) -> list[Row]:
+    changes = rows(queries.CHANGES, [one["id"] for one in found]) if found else []
+    return queries.present(found, changes)
 
 
 async def start(call: Call, channel_id: str) -> Start:

@@ -6,7 +6,7 @@ another list. Positions are those of the log, so no insert ever moves what a cur
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -24,9 +24,9 @@ SPARE = 8
 FETCHES_MAX = 12
 """For one page: each is twice the one before, so a page is short only behind a vast gap."""
 
-Fetch = Callable[[int, int], Awaitable[list[Row]]]
+Fetch = Callable[[int, int], list[Row]]
 """(start, count) → rows beyond the position *start*, in the direction of the page."""
-Present = Callable[[list[Row]], Awaitable[list[Row]]]
+Present = Callable[[list[Row]], list[Row]]
 """Rows as they stand now, without those that are no more."""
 
 
@@ -88,13 +88,13 @@ class Page:
         return Start("newer", self.items[-1]["seq"] if self.items else 0)
 
 
-async def fill(fetch: Fetch, present: Present, start: Start, limit: int) -> Page:
-    """A page of at most *limit* items that are still there."""
+def fill(fetch: Fetch, present: Present, start: Start, limit: int) -> Page:
+    """A page of at most *limit* items that are still there. Reads: call it in a worker thread."""
     items: list[Row] = []
     count, end, more = limit + SPARE, start.seq, True
     for _ in range(FETCHES_MAX):
-        rows = await fetch(end, count)
-        items += await present(rows)
+        rows = fetch(end, count)
+        items += present(rows)
         more = len(rows) == count
         if rows:
             end = rows[-1]["seq"]

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import structlog
 
@@ -32,7 +32,14 @@ INTERRUPT_S = 0.02
 """Between attempts to break off what is read: a query that is about to begin hears none of them."""
 
 log = structlog.get_logger()
-Row = tuple[Any, ...]
+Row = dict[str, Any]
+Result = TypeVar("Result")
+
+
+class Rows(Protocol):
+    """The rows of one statement as dictionaries, column → value. Blocks."""
+
+    def __call__(self, sql: str, *args: Any) -> list[Row]: ...
 
 
 class Behind(Exception):
@@ -220,18 +227,14 @@ class Reads:
                 self._waiting.remove(waiting)
                 heapq.heapify(self._waiting)
 
-    async def query(self, sql: str, args: Sequence[Any] = ()) -> list[Row]:
-        """The rows of one statement, read in a worker thread."""
-        return (await self._read(sql, args))[1]
-
-    async def rows(self, sql: str, args: Sequence[Any] = ()) -> list[dict[str, Any]]:
-        """The rows of one statement as dictionaries: column → value."""
-        names, rows = await self._read(sql, args)
-        return [dict(zip(names, row, strict=True)) for row in rows]
-
-    async def _read(self, sql: str, args: Sequence[Any]) -> tuple[list[str], list[Row]]:
+    async def together(self, read: Callable[[Rows], Result]) -> Result:
+        """What *read* makes of as many statements as it likes, in one trip to a worker thread."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._readers, _select, self.file, sql, args)
+        return await loop.run_in_executor(self._readers, _together, self.file, read)
+
+    async def rows(self, sql: str, args: Sequence[Any] = ()) -> list[Row]:
+        """The rows of one statement as dictionaries: column → value."""
+        return await self.together(lambda rows: rows(sql, *args))
 
     async def lag(self) -> int:
         """How many positions the tables are behind the head of the log."""
@@ -258,7 +261,12 @@ async def _unheard(_: list[Stored]) -> None:
     """Nobody needs to hear of what is folded aside."""
 
 
-def _select(file: ProjectionFile, sql: str, args: Sequence[Any]) -> tuple[list[str], list[Row]]:
+def _together(file: ProjectionFile, read: Callable[[Rows], Result]) -> Result:
     with file.reading() as cursor:
-        cursor.execute(sql, args)
-        return [column[0] for column in cursor.description or ()], cursor.fetchall()
+
+        def rows(sql: str, *args: Any) -> list[Row]:
+            cursor.execute(sql, args)
+            names = [column[0] for column in cursor.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+        return read(rows)

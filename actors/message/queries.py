@@ -31,6 +31,10 @@ NEWEST = f"""{_ROW} (
 ) ORDER BY seq DESC"""
 """The last `$4` messages of channel `$1` before position `$2` at the time `$3`, newest first."""
 
+NEAR = f"{_ROW} message WHERE channel_id = $1 AND seq < $2 AND seq >= $4 AND {_ALIVE}"
+"""The messages of channel `$1` before position `$2` and not before `$4` at the time `$3`, in any
+order: where much is said, a third of the price of `NEWEST`."""
+
 OLDEST = f"""{_ROW} (
     SELECT * FROM message WHERE channel_id = $1 AND seq > $2 AND {_ALIVE}
     ORDER BY seq LIMIT $4

@@ -95,3 +95,8 @@ async def running(
             await asyncio.wait([folding])
     finally:
         reads.close()
+
+
+async def values(reads: Reads, sql: str) -> list[tuple[Any, ...]]:
+    """The rows of one statement, without the names of their columns."""
+    return [tuple(row.values()) for row in await reads.rows(sql)]

@@ -78,31 +78,31 @@ class Shelf:
         self.deleted = set(deleted)
         self.fetches = 0
 
-    async def page(self, start: Start, limit: int) -> Page:
-        async def fetch(seq: int, count: int) -> list[dict[str, Any]]:
+    def page(self, start: Start, limit: int) -> Page:
+        def fetch(seq: int, count: int) -> list[dict[str, Any]]:
             self.fetches += 1
             if start.direction == "newer":
                 return [row for row in self.rows if row["seq"] > seq][:count]
             return [row for row in reversed(self.rows) if row["seq"] < seq][:count]
 
-        async def present(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        def present(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             return [row for row in rows if row["seq"] not in self.deleted]
 
-        return await fill(fetch, present, start, limit)
+        return fill(fetch, present, start, limit)
 
 
 def seqs(page: Page) -> list[int]:
     return [row["seq"] for row in page.items]
 
 
-async def test_pages_walk_to_the_beginning_and_back() -> None:
+def test_pages_walk_to_the_beginning_and_back() -> None:
     shelf = Shelf(7)
-    newest = await shelf.page(NEWEST, 3)
+    newest = shelf.page(NEWEST, 3)
     assert newest.older is not None
-    middle = await shelf.page(newest.older, 3)
+    middle = shelf.page(newest.older, 3)
     assert middle.older is not None
-    oldest = await shelf.page(middle.older, 3)
-    forth = await shelf.page(oldest.newer, 3)
+    oldest = shelf.page(middle.older, 3)
+    forth = shelf.page(oldest.newer, 3)
 
     assert [seqs(page) for page in (newest, middle, oldest)] == [[5, 6, 7], [2, 3, 4], [1]]
     assert oldest.older is None
@@ -110,29 +110,29 @@ async def test_pages_walk_to_the_beginning_and_back() -> None:
     assert forth.older == Start("older", 2)
 
 
-async def test_a_page_stands_still_while_others_write() -> None:
+def test_a_page_stands_still_while_others_write() -> None:
     shelf = Shelf(5)
-    newest = await shelf.page(NEWEST, 2)
+    newest = shelf.page(NEWEST, 2)
     shelf.rows.append({"seq": 6})
     assert newest.older is not None
 
-    assert seqs(await shelf.page(newest.older, 2)) == [2, 3]
-    assert seqs(await shelf.page(newest.newer, 9)) == [6]
+    assert seqs(shelf.page(newest.older, 2)) == [2, 3]
+    assert seqs(shelf.page(newest.newer, 9)) == [6]
 
 
-async def test_what_was_deleted_is_made_up_for() -> None:
+def test_what_was_deleted_is_made_up_for() -> None:
     shelf = Shelf(300, *range(10, 300))
-    page = await shelf.page(NEWEST, 3)
+    page = shelf.page(NEWEST, 3)
 
     assert seqs(page) == [8, 9, 300]
     assert shelf.fetches < 8
 
 
-async def test_an_empty_shelf_has_an_end() -> None:
-    page = await Shelf(0).page(NEWEST, 3)
+def test_an_empty_shelf_has_an_end() -> None:
+    page = Shelf(0).page(NEWEST, 3)
 
     assert (seqs(page), page.older, page.newer) == ([], None, Start("newer", 0))
-    assert (await Shelf(3).page(Start("newer", 3), 3)).newer == Start("newer", 3)
+    assert (Shelf(3).page(Start("newer", 3), 3)).newer == Start("newer", 3)
 
 
 def test_a_cursor_is_ours_and_for_one_list() -> None:

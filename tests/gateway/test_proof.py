@@ -14,7 +14,7 @@ from bus import codec
 from bus.log import Stored
 from gateway.reads import Behind, Reads
 from tests.examples import header
-from tests.gateway.reading import COUNT, HI, Log, reads_of, running
+from tests.gateway.reading import COUNT, HI, Log, reads_of, running, values
 from tests.logs import DEADLINE_S
 
 
@@ -48,7 +48,7 @@ async def test_a_poisoned_commit_stops_folding_and_nothing_else(tmp_path: Path, 
 
         assert reads.stopped.startswith("position 6 cannot be projected: ")
         assert reads.position == 5
-        assert await reads.query(COUNT) == [(5,)]
+        assert await values(reads, COUNT) == [(5,)]
         assert [(line["event"], line["position"]) for line in logged] == [("projection_stopped", 5)]
         reads.close()
     assert told == [1, 2, 3, 4, 5]
@@ -175,6 +175,6 @@ async def test_a_log_that_has_become_shorter_is_noticed_at_the_start(
     with capture_logs() as logged:
         async with running(tmp_path, log) as reads:
             await reads.reached(5)
-            assert await reads.query(COUNT) == [(5,)]
+            assert await values(reads, COUNT) == [(5,)]
 
     assert "projection_set_aside" in {line["event"] for line in logged}

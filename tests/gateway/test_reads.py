@@ -12,7 +12,7 @@ from actors.projection_file import ProjectionFile, Statements
 from gateway.reads import Behind, Reads
 from schemas.channel import ChannelDescribed, ChannelOpened
 from tests.examples import header
-from tests.gateway.reading import COUNT, SQL, Log, reads_of, running
+from tests.gateway.reading import COUNT, SQL, Log, reads_of, running, values
 from tests.logs import DEADLINE_S
 
 OLDER = Statements.of(SQL.text + "\nCREATE TABLE IF NOT EXISTS extra (seq UBIGINT);")
@@ -32,7 +32,7 @@ async def test_what_is_stored_can_be_read(tmp_path: Path, log: Log) -> None:
     async with running(tmp_path, log) as reads:
         await reads.reached(await log.say(3))
 
-        assert await reads.query(COUNT) == [(3,)]
+        assert await values(reads, COUNT) == [(3,)]
         assert await reads.rows("SELECT content AS said FROM message WHERE seq = ?", [2]) == [
             {"said": "Hi."}
         ]
@@ -90,7 +90,7 @@ async def test_a_process_goes_on_where_it_stopped(tmp_path: Path, log: Log) -> N
         assert reads.position == 5
         await reads.reached(await log.say(2))
 
-        assert await reads.query(COUNT) == [(7,)]
+        assert await values(reads, COUNT) == [(7,)]
 
 
 async def test_who_is_who_is_known_at_once(tmp_path: Path, log: Log) -> None:
@@ -116,7 +116,7 @@ async def test_a_rebuild_fails_no_read_and_changes_no_answer(tmp_path: Path, log
         seen.append(counts)
         while True:
             try:
-                counts.append((await reads.query(COUNT))[0][0])
+                counts.append((await values(reads, COUNT))[0][0])
             except Exception as error:  # noqa: BLE001  # any would be one too many
                 failed.append(error)
 
@@ -137,7 +137,7 @@ async def test_a_rebuild_fails_no_read_and_changes_no_answer(tmp_path: Path, log
         assert failed == []
         assert [counts for counts in seen if counts != sorted(counts)] == []
         assert reads.file.hashes(500) == before
-        assert await reads.query(COUNT) == [(561,)]
+        assert await values(reads, COUNT) == [(561,)]
         assert len(paths) == 4
         assert list(tmp_path.glob("*.duckdb")) == [reads.file.path]
 
@@ -146,7 +146,7 @@ async def test_a_read_outlives_the_file_it_reads_from(tmp_path: Path, log: Log) 
     """The old file goes when the last of its readers is done."""
     async with running(tmp_path, log) as reads:
         await reads.reached(await log.say(10))
-        slow = [asyncio.create_task(reads.query(SLOW)) for _ in range(6)]
+        slow = [asyncio.create_task(values(reads, SLOW)) for _ in range(6)]
         await asyncio.sleep(0)
         await reads.rebuild()
 
@@ -167,7 +167,7 @@ async def test_a_rebuild_that_is_broken_off_leaves_everything_as_it_was(
         await reads.reached(await log.say())
 
         assert reads.file is current
-        assert await reads.query(COUNT) == [(301,)]
+        assert await values(reads, COUNT) == [(301,)]
         assert await reads.rebuild() == 301
     async with running(tmp_path, log) as reads:
         assert list(tmp_path.glob("*.duckdb")) == [reads.file.path]
@@ -183,15 +183,15 @@ async def test_tables_of_older_sql_are_read_until_todays_are_ready(
     reads = reads_of(tmp_path, log)
     await reads.open()
     assert not reads.file.current
-    assert await reads.query(COUNT) == [(50,)]
+    assert await values(reads, COUNT) == [(50,)]
     reads.close()
 
     async with running(tmp_path, log) as reads, asyncio.timeout(DEADLINE_S):
         while not reads.file.current:
-            assert await reads.query(COUNT) == [(50,)]
+            assert await values(reads, COUNT) == [(50,)]
         assert "extra" not in reads.file.tables()
         await reads.reached(await log.say())
-        assert await reads.query(COUNT) == [(51,)]
+        assert await values(reads, COUNT) == [(51,)]
 
 
 async def test_a_rebuild_corrects_what_the_directory_says(tmp_path: Path, log: Log) -> None:
@@ -249,7 +249,7 @@ async def test_a_fold_that_was_broken_off_is_heard_of_and_not_done_twice(
         await asyncio.sleep(0)
     room.cancel()
     await asyncio.wait({room})
-    rows = await reads.query("SELECT count(*) FROM message")
+    rows = await values(reads, "SELECT count(*) FROM message")
     reads.close()
 
     assert (reads.position, heard, rows) == (20, list(range(1, 21)), [(20,)])
@@ -264,7 +264,7 @@ async def test_a_query_without_an_end_does_not_hold_up_the_end(
     """Also of the tables before the present ones."""
     async with running(tmp_path, log) as reads:
         await reads.reached(await log.say())
-        endless = [asyncio.create_task(reads.query(ENDLESS)) for _ in range(6)]
+        endless = [asyncio.create_task(values(reads, ENDLESS)) for _ in range(6)]
         await asyncio.sleep(0)
         if replaced:
             rebuilding = asyncio.create_task(reads.rebuild())
