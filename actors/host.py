@@ -7,7 +7,6 @@ or raises `Refused`. `evolve` is total: an event is history, and history is neve
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import sys
 from collections import OrderedDict
@@ -25,6 +24,7 @@ from bus.codec import Undecodable
 from bus.log import Conflict, Log, Unacknowledged, Unstored
 from bus.snapshots import Snapshot, Snapshots
 from bus.telemetry import Telemetry
+from bus.turns import Turns
 from bus.wire import TooLarge
 from schemas.envelope import (
     Answer,
@@ -112,7 +112,7 @@ class Host:
         self._settings = settings
         self._telemetry = telemetry
         self._known: OrderedDict[tuple[str, str], Loaded[Any]] = OrderedDict()
-        self._turns: dict[tuple[str, str], _Turn] = {}
+        self._turns = Turns()
 
     async def handle(self, request: Request) -> Answer:
         """What came of *request*; a refusal is an answer, and so is a log that cannot take it."""
@@ -148,15 +148,8 @@ class Host:
         if type(request.command) not in aggregate.commands:
             kind = request.command.kind
             raise Refused("invalid_command", f"{kind} is no command of a {request.noun}.")
-        turn = self._turns.setdefault((request.noun, request.key), _Turn())
-        turn.takers += 1
-        try:
-            async with turn.lock:
-                return await self._retried(aggregate, request, traceparent)
-        finally:
-            turn.takers -= 1
-            if not turn.takers:
-                del self._turns[request.noun, request.key]
+        async with self._turns.of((request.noun, request.key)):  # At once they would conflict.
+            return await self._retried(aggregate, request, traceparent)
 
     async def _retried(
         self, aggregate: Aggregate[Any], request: Request, traceparent: str
@@ -301,14 +294,6 @@ class Host:
         snapshot = Snapshot(version=version, seq=loaded.seq, state=state, applied=loaded.applied)
         await self._snapshots.save(aggregate.noun, key, snapshot)
         loaded.since_snapshot = 0
-
-
-@dataclass(slots=True)
-class _Turn:
-    """One command after the other on one aggregate: at once they would only conflict."""
-
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    takers: int = 0
 
 
 def _continues(loaded: Loaded[Any], commit: Commit) -> bool:

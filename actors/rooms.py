@@ -15,12 +15,13 @@ from actors.host import Aggregate
 from actors.message.aggregate import MESSAGE
 from actors.projection_file import Statements
 from actors.reactor import Reactor
+from actors.receipt.aggregate import RECEIPT
 from actors.workspace.aggregate import WORKSPACE
 from actors.workspace.reactor import WELCOME
 
-AGGREGATES: tuple[Aggregate[Any], ...] = (ACCOUNT, CHANNEL, CURSOR, MESSAGE, WORKSPACE)
+AGGREGATES: tuple[Aggregate[Any], ...] = (ACCOUNT, CHANNEL, CURSOR, MESSAGE, RECEIPT, WORKSPACE)
 REACTORS: tuple[Reactor, ...] = (WELCOME,)
-PROJECTIONS: tuple[str, ...] = ("account", "channel", "cursor", "message", "workspace")
+PROJECTIONS: tuple[str, ...] = ("account", "channel", "cursor", "message", "receipt", "workspace")
 
 
 def statements() -> Statements:

@@ -32,7 +32,7 @@ SigningPurpose = Literal[
 
 KeyPurpose = Literal[
     "account", "api-key", "session", "code", "password", "cookie", "csrf", "cursor", "fingerprint",
-    "vault", "upload",
+    "vault", "upload", "receipt",
 ]  # fmt: skip
 """What keys are derived for, and what is sealed under them."""
 

@@ -29,6 +29,7 @@ from gateway.errors import MEDIA_TYPE, invalid, refuse, tell
 from gateway.instructions import guide
 from gateway.policy import Principal
 from gateway.reads import Behind
+from gateway.receipts import Receipts
 from gateway.routes import ROUTES, system
 from gateway.table import ID, PATTERNS, PREFIXES, Route, document
 from gateway.version import VERSION
@@ -67,12 +68,13 @@ Handled = Callable[[web.Request], Awaitable[web.StreamResponse]]
 def build(gateway: Gateway, routes: Sequence[Route] = ROUTES) -> web.Application:
     """The application that serves *routes* and the files of `static/`."""
     guard = Guard(gateway.settings)
+    receipts = Receipts(gateway.reads.log, gateway.identity)
     app = web.Application(
         middlewares=[_outer(guard, lambda: gateway.reads.position)],
         client_max_size=gateway.settings.body_bytes_max,
     )
     for route in routes:
-        entrance = _Entrance(gateway, guard, route)
+        entrance = _Entrance(gateway, guard, receipts, route)
         for prefix in ("",) if route.rooted else PREFIXES:
             app.router.add_route(route.method, prefix + route.pattern, entrance.answer)
             if route.method == "GET" and not route.endless:
@@ -144,9 +146,10 @@ def _told(refused: Refused, request: web.Request, correlation: str) -> web.Respo
 class _Entrance:
     """The way to one route."""
 
-    def __init__(self, gateway: Gateway, guard: Guard, route: Route) -> None:
+    def __init__(self, gateway: Gateway, guard: Guard, receipts: Receipts, route: Route) -> None:
         self._gateway = gateway
         self._guard = guard
+        self._receipts = receipts
         self._route = route
         self._name = f"{route.method} {route.path}"
         self._writes = route.writes
@@ -195,13 +198,19 @@ class _Entrance:
             await self._take_in(call)
         else:
             await self._catch_up(call)
-        call.subject = route.about(call)
-        policy.allow(principal, route.verb, call.subject)
         position = gateway.reads.position
-        reply = await route.handler(call)
+        if call.idempotent and route.keyed and principal.id:
+            reply: Reply | web.StreamResponse = await self._receipts.once(call, self._handled)
+        else:
+            reply = await self._handled(call)
         if isinstance(reply, web.StreamResponse):
             return reply
         return self._response(call, reply, position)
+
+    async def _handled(self, call: Call) -> Reply | web.StreamResponse:
+        call.subject = self._route.about(call)
+        policy.allow(call.principal, self._route.verb, call.subject)
+        return await self._route.handler(call)
 
     def _principal(self, call: Call) -> Principal:
         request, gateway = call.request, self._gateway
@@ -217,7 +226,8 @@ class _Entrance:
         raw = await self._body(call.request)
         call.id, call.idempotent = arrival.command_id(headers, call.principal.id, call.correlation)
         call.expected = arrival.expected_position(headers) if self._conditional else None
-        call.fingerprint = arrival.fingerprint(self._fingerprint, call.request, raw)
+        if call.idempotent:
+            call.fingerprint = arrival.fingerprint(self._fingerprint, call.request, raw)
         if self._route.body is not None:
             if raw and not _is_json(headers.get("Content-Type", "")):
                 raise refuse("unsupported_media_type")

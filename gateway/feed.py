@@ -21,7 +21,7 @@ Redact = Callable[[str, dict[str, Any]], dict[str, Any]]
 """What a client may be shown of the data of one kind of event."""
 
 CHANNEL_NOUNS = frozenset({"channel", "cursor", "message"})
-RIGHTLESS = frozenset({"cursor", "message"})
+RIGHTLESS = frozenset({"cursor", "message", "receipt"})
 """Nouns that change nobody's rights: the directory is the same before and after."""
 
 

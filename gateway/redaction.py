@@ -11,6 +11,7 @@ SECRETS: Mapping[str, frozenset[str]] = {
     "profile_changed": frozenset({"agent_directives"}),
     "key_created": frozenset({"secret_hash"}),
     "code_issued": frozenset({"secret_hash"}),
+    "receipt_kept": frozenset({"sealed"}),
     "session_opened": frozenset({"session_id"}),
     "session_closed": frozenset({"session_id"}),
 }

@@ -85,7 +85,7 @@ class Route:
     @property
     def keyed(self) -> bool:
         """Whether Idempotency-Key has a meaning: the same command has one effect."""
-        return self.method == "POST" and self.commands
+        return self.writes and self.commands
 
     @property
     def conditional(self) -> bool:

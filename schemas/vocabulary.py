@@ -10,6 +10,7 @@ from schemas.channel import ChannelCommand, ChannelEvent
 from schemas.cursor import CursorCommand, CursorEvent
 from schemas.envelope import Command, Event
 from schemas.message import MessageCommand, MessageEvent
+from schemas.receipt import ReceiptCommand, ReceiptEvent
 from schemas.workspace import WorkspaceCommand, WorkspaceEvent
 
 
@@ -40,6 +41,7 @@ NOUNS: dict[str, Noun] = {
         _noun("channel", "<channel>", ChannelCommand, ChannelEvent),
         _noun("cursor", "<channel>.<account>", CursorCommand, CursorEvent),
         _noun("message", "<channel>.<message>", MessageCommand, MessageEvent),
+        _noun("receipt", "<command>", ReceiptCommand, ReceiptEvent),
         _noun("workspace", "main", WorkspaceCommand, WorkspaceEvent),
     )
 }

@@ -12,11 +12,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import aiohttp
 
 from gateway.node import Up, up
+from schemas.account import Scope
 from schemas.settings import Settings
 
 PASSWORD = "Correct-horse-7"
@@ -106,6 +107,18 @@ class Canopy:
         body = {"username": username, "password": PASSWORD, **fields}
         account = await self.nobody.post("/register", body)
         return Caller(self.http, self.up.url, account["user_id"], account["api_key"])
+
+    async def owner(self) -> Caller:
+        """Ann, who comes first and owns the workspace, with a key that may do everything."""
+        ann = await self.register("ann")
+        login = {"username": "ann", "password": PASSWORD}
+        async with self.http.post(f"{self.up.url}/api/v1/session", json=login) as response:
+            csrf = (await response.json())["csrf_token"]
+            cookie = response.headers["Set-Cookie"].partition(";")[0]
+        made = await self.nobody.ok(
+            "POST", "/keys", {"permissions": get_args(Scope)}, Cookie=cookie, X_CSRF_Token=csrf
+        )
+        return Caller(self.http, self.up.url, ann.id, made["api_key"])
 
 
 @asynccontextmanager

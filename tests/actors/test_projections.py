@@ -15,6 +15,7 @@ KEYS = {
     "channel": ("general", "C1"),
     "cursor": ("general.ann", "C1.bob"),
     "message": ("general.M1", "C1.M2"),
+    "receipt": ("c1", "c2"),
     "workspace": ("main",),
 }
 

@@ -6,21 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.canopy import PASSWORD, Caller, Canopy
-
-
-async def owner_of(canopy: Canopy) -> Caller:
-    """Ann with a key that holds delete_data."""
-    ann = await canopy.register("ann")
-    login = {"username": "ann", "password": PASSWORD}
-    async with canopy.http.post(f"{canopy.up.url}/api/v1/session", json=login) as response:
-        csrf = (await response.json())["csrf_token"]
-        cookie = response.headers["Set-Cookie"].partition(";")[0]
-    scopes = ["read_feed", "write_feed", "delete_data", "manage_keys"]
-    made = await canopy.nobody.ok(
-        "POST", "/keys", {"permissions": scopes}, Cookie=cookie, X_CSRF_Token=csrf
-    )
-    return Caller(canopy.http, canopy.up.url, ann.id, made["api_key"])
+from tests.canopy import Caller, Canopy
 
 
 async def all_of(caller: Caller, query: str, name: str, start: int | None = None) -> list[Any]:
@@ -36,7 +22,7 @@ async def all_of(caller: Caller, query: str, name: str, start: int | None = None
 
 
 async def test_the_log_reads_the_same_in_both_directions(canopy: Canopy) -> None:
-    owner = await owner_of(canopy)
+    owner = await canopy.owner()
     for text in ("One.", "Two.", "Three."):
         await owner.post("/channels/messages", {"channel_id": "general", "content": text})
     head = (await owner.get("/node/status"))["head"]
@@ -49,7 +35,7 @@ async def test_the_log_reads_the_same_in_both_directions(canopy: Canopy) -> None
 
 
 async def test_the_log_is_narrowed_by_noun_key_author_and_cause(canopy: Canopy) -> None:
-    owner = await owner_of(canopy)
+    owner = await canopy.owner()
     posted = await owner.post("/channels/messages", {"channel_id": "general", "content": "Hi."})
     commit = await owner.get(f"/log/{posted['seq']}")
 
@@ -63,7 +49,7 @@ async def test_the_log_is_narrowed_by_noun_key_author_and_cause(canopy: Canopy) 
 
 
 async def test_one_commit_is_whole_and_without_secrets(canopy: Canopy) -> None:
-    owner = await owner_of(canopy)
+    owner = await canopy.owner()
     registered = (await all_of(owner, f"key={owner.id}", "after", 0))[0]
 
     commit = await owner.get(f"/log/{registered['seq']}")
@@ -78,7 +64,7 @@ async def test_one_commit_is_whole_and_without_secrets(canopy: Canopy) -> None:
 
 @pytest.mark.parametrize("seq", ["0", "999999", "99999999999999999999", "x"])
 async def test_a_position_that_is_not_there_is_not_found(canopy: Canopy, seq: str) -> None:
-    owner = await owner_of(canopy)
+    owner = await canopy.owner()
 
     status, _, problem = await owner.call("GET", f"/log/{seq}")
 
@@ -86,7 +72,7 @@ async def test_a_position_that_is_not_there_is_not_found(canopy: Canopy, seq: st
 
 
 async def test_what_an_operator_may_needs_owner_and_scope(canopy: Canopy) -> None:
-    owner = await owner_of(canopy)
+    owner = await canopy.owner()
     plain = await canopy.register("bob")
     routes = [("GET", "/node/status"), ("GET", "/log"), ("GET", "/log/1"),
               ("POST", "/node/rebuild"), ("POST", "/node/verify")]  # fmt: skip
@@ -99,7 +85,7 @@ async def test_what_an_operator_may_needs_owner_and_scope(canopy: Canopy) -> Non
 
 
 async def test_the_node_tells_where_it_stands(canopy: Canopy) -> None:
-    owner = await owner_of(canopy)
+    owner = await canopy.owner()
 
     status = await owner.get("/node/status")
 
@@ -110,7 +96,7 @@ async def test_the_node_tells_where_it_stands(canopy: Canopy) -> None:
 
 
 async def test_tables_made_anew_are_the_same(canopy: Canopy) -> None:
-    owner = await owner_of(canopy)
+    owner = await canopy.owner()
     await owner.post("/channels/messages", {"channel_id": "general", "content": "Hi."})
 
     rebuilt = await owner.post("/node/rebuild")

@@ -227,7 +227,11 @@ def test_piped_output_has_no_colour_and_is_not_cut(owner: Desk, tmp_path: Path) 
     env.pop("NO_COLOR")
 
     piped = subprocess.run(
-        [CANOPY, "log", "list", "-n", "1"], env=env, capture_output=True, text=True, check=True
+        [CANOPY, "log", "list", "message", "-n", "1"],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=True,
     )
 
     assert "\x1b" not in piped.stdout

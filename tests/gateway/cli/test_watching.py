@@ -69,10 +69,12 @@ def texts(frames: list[Any]) -> list[str]:
 
 
 def test_the_log_is_listed_with_the_newest_last(owner: Desk) -> None:
-    listed = owner("log", "list", "-n", "2", "--json").json["commits"]
+    listed = owner("log", "list", "-n", "4", "--json").json["commits"]
+    seqs = [one["seq"] for one in listed]
 
     assert texts(listed) == ["Two.", "Three."]
-    assert listed[0]["seq"] + 1 == listed[1]["seq"]
+    assert [one["noun"] for one in listed] == ["message", "receipt"] * 2
+    assert seqs == list(range(seqs[0], seqs[0] + 4))
 
 
 def test_the_log_is_listed_from_a_position(owner: Desk) -> None:

@@ -1,0 +1,1 @@
+"""The room of receipts: `aggregate.py` decides, `projection.sql` tabulates."""
