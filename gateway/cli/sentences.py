@@ -266,7 +266,7 @@ TELLING: Mapping[str, Tell] = {
     "key_revoked": _key_revoked,
     "session_opened": _said("signed in"),
     "session_closed": _said("signed out"),
-    "receipt_kept": _said("was answered once and for all"),
+    "receipt_kept": _said("got a receipt"),
     "channel_opened": _opened,
     "channel_described": _described,
     "lifecycle_changed": _lifecycle,
