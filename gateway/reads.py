@@ -76,6 +76,7 @@ class Reads:
         self._telemetry = telemetry
         self._file: ProjectionFile | None = None
         self._rebuilding = asyncio.Lock()
+        self._replaced = asyncio.Event()
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
         self._order = count()
         self._folder_worker = ThreadPoolExecutor(1, "fold")
@@ -123,11 +124,17 @@ class Reads:
             log.critical("rebuild_stopped", reason=reason, remedy="reads go on with the old tables")
 
     async def _fold(self) -> None:
-        try:
-            await self._projector.run(self._folded)
-        except* Poison as poison:
-            self.stopped = str(poison.exceptions[0])
-            log.critical("projection_stopped", reason=self.stopped, position=self.position)
+        """Fold into the current file, for ever; what has stopped one may not stop its successor."""
+        while True:
+            file, self.stopped = self.file, ""
+            try:
+                await self._projector.run(self._folded)
+            except* Poison as poison:
+                self.stopped = str(poison.exceptions[0])
+                log.critical("projection_stopped", reason=self.stopped, position=self.position)
+            while self.file is file:
+                self._replaced.clear()
+                await self._replaced.wait()
 
     def _sight(self, page: list[Stored]) -> None:
         self.sighted(page)
@@ -165,8 +172,10 @@ class Reads:
         async with self._projector.step:
             await aside.run(_unheard, until=self.file.seq)
             old, self._file, self._projector.file = self.file, successor, successor
+            self.stopped = ""
             old_readers, self._readers = self._readers, self._fresh_readers()
             await self.directory.load(self.rows)
+            self._replaced.set()
         # Whoever reads the old file still has its own threads: it goes when they are done.
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._rebuild_worker, old_readers.shutdown)

@@ -41,11 +41,12 @@ async def test_a_poisoned_commit_stops_folding_and_nothing_else(tmp_path: Path, 
         reads.heard.append(lambda batch: told.extend(one.seq for one in batch))
         with capture_logs() as logged:
             await reads.open()
-            async with asyncio.timeout(DEADLINE_S):
-                await reads.run()
-        with pytest.raises(Behind, match="position 6 cannot be projected"):
-            await reads.reached(7)
+            folding = asyncio.create_task(reads.run())
+            with pytest.raises(Behind, match="position 6 cannot be projected"):
+                await reads.reached(7)
 
+        folding.cancel()
+        await asyncio.wait([folding])
         assert reads.stopped.startswith("position 6 cannot be projected: ")
         assert reads.position == 5
         assert await values(reads, COUNT) == [(5,)]

@@ -16,6 +16,12 @@ from tests.gateway.reading import COUNT, SQL, Log, reads_of, running, values
 from tests.logs import DEADLINE_S
 
 OLDER = Statements.of(SQL.text + "\nCREATE TABLE IF NOT EXISTS extra (seq UBIGINT);")
+NARROW = Statements.of(
+    SQL.text
+    + """CREATE TABLE IF NOT EXISTS extra (seq UBIGINT, n UBIGINT);
+    INSERT INTO extra SELECT seq, CAST(data->>'content' AS UBIGINT) FROM batch
+    WHERE kind = 'message_posted';"""
+)
 SLOW = "SELECT count(*) FROM range(9000) a, range(3000) b WHERE a.range + b.range < 0"
 
 STOP_S = 3.0
@@ -104,6 +110,27 @@ async def test_who_is_who_is_known_at_once(tmp_path: Path, log: Log) -> None:
         assert channel.name == "den"
     async with running(tmp_path, log) as reads:
         assert reads.directory.channel("C1") == channel
+
+
+async def test_what_stopped_the_old_tables_need_not_stop_the_new_ones(
+    tmp_path: Path, log: Log
+) -> None:
+    """An upgrade may bring facts that the SQL of the file that is still read cannot take."""
+    async with running(tmp_path, log, NARROW) as reads:
+        await log.say()
+        async with asyncio.timeout(DEADLINE_S):
+            while not reads.stopped:
+                await asyncio.sleep(0.01)
+
+    async with running(tmp_path, log) as reads:
+        await log.say(5)
+        async with asyncio.timeout(DEADLINE_S):
+            while not reads.file.current:
+                await asyncio.sleep(0.01)
+        await reads.reached(await log.say())
+
+        assert reads.stopped == ""
+        assert await values(reads, COUNT) == [(7,)]
 
 
 async def test_a_rebuild_fails_no_read_and_changes_no_answer(tmp_path: Path, log: Log) -> None:
