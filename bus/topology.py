@@ -161,6 +161,7 @@ async def check(supervisor: Client, endpoint: Endpoint, settings: Settings) -> L
             "account, so that Canopy can see how it stores.",
         ) from error
     check_server(server)
+    check_payload(server, settings)
     info = await _api(supervisor, f"STREAM.INFO.{STREAM}", None, settings, absent=STREAM_ABSENT)
     if info is None:
         raise Unfit("log_absent", f"there is no stream {STREAM}: start Canopy once with its rights")
@@ -180,6 +181,17 @@ def check_server(server: Mapping[str, Any]) -> None:
             "sync_lazy",
             "the broker acknowledges before it syncs, and a power cut would take what it "
             "acknowledged: set `sync_interval: always` in its jetstream block",
+        )
+
+
+def check_payload(server: Mapping[str, Any], settings: Settings) -> None:
+    """Raises `Unfit` when the broker would cut us off for a commit that we may write."""
+    wanted = settings.payload_bytes_max + HEADERS_BYTES
+    if server["max_payload"] < wanted:
+        raise Unfit(
+            "payload_small",
+            f"the broker takes {server['max_payload']} bytes at once and a commit may have "
+            f"{wanted}: raise its max_payload, or lower payload_bytes_max",
         )
 
 

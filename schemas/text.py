@@ -55,3 +55,5 @@ NAME = f"^[^{STEERING}]*{SEEN}[^{STEERING}]*$"
 LegibleName = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=NAME), LEGIBLE]
 LegibleLabel = Annotated[str, StringConstraints(max_length=100, pattern=f"(?:{NAME})|^$"), LEGIBLE]
 """As a name, or empty."""
+LegibleFile = Annotated[str, StringConstraints(max_length=255, pattern=f"(?:{NAME})|^$"), LEGIBLE]
+"""As a label, for the names of files, which are longer."""

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, JsonValue, model_validator
 
 from gateway.shapes.form import WHOLE, Body, Change, IdText, Query, Seq, Shape, Time
 from schemas.message import MessageType, Reaction
-from schemas.text import SEEN
+from schemas.text import SEEN, LegibleFile
 
 
 class AttachmentDraft(Body):
@@ -16,10 +16,10 @@ class AttachmentDraft(Body):
 
     id: IdText | None = None
     file_id: IdText | None = None
-    name: str | None = Field(None, max_length=255)
-    filename: str | None = Field(None, max_length=255)
-    original_name: str | None = Field(None, max_length=255)
-    file_name: str | None = Field(None, max_length=255)
+    name: LegibleFile | None = None
+    filename: LegibleFile | None = None
+    original_name: LegibleFile | None = None
+    file_name: LegibleFile | None = None
     type: str | None = Field(None, max_length=255)
     content_type: str | None = Field(None, max_length=255)
     mime_type: str | None = Field(None, max_length=255)

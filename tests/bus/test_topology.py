@@ -14,12 +14,13 @@ from nats.aio.client import Client
 
 from bus.connection import connected
 from bus.roles import Endpoint
-from bus.server import Broker
+from bus.server import HEADERS_BYTES, Broker
 from bus.topology import (
     Durable,
     TopologyRefused,
     Unfit,
     check,
+    check_payload,
     check_server,
     check_state,
     check_stream,
@@ -182,6 +183,15 @@ def test_an_old_server_is_unfit(version: str) -> None:
 @pytest.mark.parametrize("version", ["2.15.1", "2.16.0-RC.1", "3.0.0"])
 def test_a_newer_server_is_fit(version: str) -> None:
     check_server(SERVER | {"version": version})
+
+
+def test_a_server_that_takes_less_than_a_commit_is_unfit() -> None:
+    """It would end the connection, and with it everybody's."""
+    knobs = Settings(payload_bytes_max=MIB)
+    check_payload({"max_payload": MIB + HEADERS_BYTES}, knobs)
+
+    with pytest.raises(Unfit, match="payload_small"):
+        check_payload({"max_payload": MIB}, knobs)
 
 
 @pytest.mark.parametrize("jetstream", [{}, {"config": None}, {"config": {"sync_interval": 120}}])

@@ -36,6 +36,17 @@ async def test_a_name_that_could_pass_for_another_is_refused(
     assert [fault["field"] for fault in problem["errors"]] == [field]
 
 
+async def test_a_file_is_not_named_backwards(canopy: Canopy) -> None:
+    """`invoice\u202etxt.exe` reads as `invoiceexe.txt`."""
+    ann = await canopy.register("ann")
+    file = {"id": "F1", "filename": "invoice\u202etxt.exe"}
+    post = {"channel_id": "general", "attachments": [file]}
+    status, _, problem = await ann.call("POST", "/channels/messages", post)
+
+    assert (status, problem["code"]) == (400, "invalid_request")
+    assert "attachments.0.filename" in [fault["field"] for fault in problem["errors"]]
+
+
 async def test_joined_emoji_are_a_name_and_so_are_spaces_between_words(canopy: Canopy) -> None:
     ann = await canopy.register("ann", display_name="Ann 👩\u200d🚀 B.")
     opened = await ann.post("/channels", {"name": "❤\ufe0f bees"})
