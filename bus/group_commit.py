@@ -148,6 +148,7 @@ class GroupCommit:
                         group.create_task(self._plain(waiting))
             self.observe(len(batch), perf_counter() - began)
         except BaseException:
+            self._stopped, self._slots = True, 0  # The group takes no more from here on.
             for waiting in batch:
                 _failed(waiting, Unacknowledged("the writer stopped"))
             raise
