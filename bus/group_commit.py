@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -18,7 +19,7 @@ from msgspec import Struct
 from bus import codec, subjects
 from bus.clock import new_id
 from bus.log import Conflict, Stored, Unacknowledged, Unstored, fits, guard
-from bus.wire import Asked, BrokerLost, Wire
+from bus.wire import Asked, BrokerLost, TooLarge, Wire
 from schemas.envelope import Event, Header
 from schemas.settings import Settings
 
@@ -103,9 +104,14 @@ class GroupCommit:
         many = len(batch) > self._settings.group_commit_plain_max
         asked = self._published(batch) if many else None
         sending = self._group.create_task(self._send(batch, asked))
-        sending.add_done_callback(self._landed)
+        sending.add_done_callback(partial(self._landed, batch))
 
-    def _landed(self, _: asyncio.Task[None]) -> None:
+    def _landed(self, batch: list[_Waiting], sending: asyncio.Task[None]) -> None:
+        """However it ended, and be it before it began: nobody waits for it any longer."""
+        for waiting in batch:
+            _failed(waiting, Unacknowledged("the writer stopped"))
+        if sending.cancelled() or sending.exception():
+            self._stopped, self._slots = True, 0  # The group takes no more from here on.
         self._slots += not self._stopped
         self._arrived.set()
 
@@ -124,8 +130,9 @@ class GroupCommit:
             self._arrived.set()
         return list(batch.values())
 
-    def _published(self, batch: list[_Waiting]) -> Asked | Unacknowledged:
-        """The question, already sent, whether the broker stores *batch* whole."""
+    def _published(self, batch: list[_Waiting]) -> Asked | Unacknowledged | None:
+        """The question, already sent, whether the broker stores *batch* whole; None when one of
+        it is more than the broker takes, and each has to go by itself."""
         name = new_id()
         *firsts, last = batch
         try:
@@ -136,28 +143,26 @@ class GroupCommit:
             asked = self._wire.asked(last.subject, last.payload, header)
         except BrokerLost as error:
             return Unacknowledged(str(error))
+        except TooLarge:
+            return None
         self._wire.flush()
         return asked
 
     async def _send(self, batch: list[_Waiting], asked: Asked | Unacknowledged | None) -> None:
         began = perf_counter()
-        try:
-            if asked is None or not await self._batched(batch, asked):
-                async with asyncio.TaskGroup() as group:
-                    for waiting in batch:
-                        group.create_task(self._plain(waiting))
-            self.observe(len(batch), perf_counter() - began)
-        except BaseException:
-            self._stopped, self._slots = True, 0  # The group takes no more from here on.
-            for waiting in batch:
-                _failed(waiting, Unacknowledged("the writer stopped"))
-            raise
+        if asked is None or not await self._batched(batch, asked):
+            async with asyncio.TaskGroup() as group:
+                for waiting in batch:
+                    group.create_task(self._plain(waiting))
+        self.observe(len(batch), perf_counter() - began)
 
     async def _plain(self, waiting: _Waiting) -> None:
         try:
             asked = self._wire.asked(waiting.subject, waiting.payload, _ended(waiting.header))
+        except TooLarge as error:
+            outcome: int | Exception = error
         except BrokerLost as error:
-            outcome: int | Exception = Unacknowledged(str(error))
+            outcome = Unacknowledged(str(error))
         else:
             outcome = await self._outcome(asked)
         if isinstance(outcome, int):

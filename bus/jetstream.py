@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import suppress
 from hashlib import blake2b
 from typing import Any
 
@@ -54,7 +55,8 @@ class JetStreamLog:
         """Tails in this process go on at once, those elsewhere are told."""
         for log in self._beside:
             log.keep(commits)
-        self._wire.publish(APPENDED, b"%d" % commits[-1].seq)
+        with suppress(BrokerLost):  # It is stored; this is but a hint, and can be lost.
+            self._wire.publish(APPENDED, b"%d" % commits[-1].seq)
 
     def keep(self, commits: list[Stored]) -> None:
         """*commits* lie in the log, as its broker has acknowledged to this process."""

@@ -18,7 +18,7 @@ from schemas.envelope import Header
 from schemas.message import MessageEdited, MessagePosted
 from schemas.settings import KIB
 from tests.examples import header
-from tests.logs import DEADLINE_S, bus_on, fresh_broker, fresh_bus, listened, settings, told
+from tests.logs import DEADLINE_S, fresh_bus, listened, settings, told
 
 HI = MessagePosted(content="Hi. Hæ? ✓ 🐝")
 HO = MessageEdited(content="Ho.")
@@ -242,48 +242,3 @@ async def test_another_log_is_another_epoch_and_a_restart_is_not(tmp_path: Path)
         other = bus.log.epoch
 
     assert first == again != other
-
-
-async def test_a_tail_puts_own_and_foreign_commits_in_one_order(tmp_path: Path) -> None:
-    """Two processes write; each has its own commits in memory and the others in the log."""
-    knobs = settings(tmp_path)
-    async with (
-        fresh_broker(knobs) as running,
-        bus_on(running.endpoint, knobs) as one,
-        bus_on(running.endpoint, knobs) as two,
-    ):
-        hearing = [asyncio.create_task(listened(bus.log, MANY)) for bus in (one, two)]
-        keys = [f"general.M{nth}" for nth in range(MANY)]
-        logs = [(one, two)[nth % 2].log for nth in range(MANY)]
-        written = await asyncio.gather(*map(told, logs, [HI] * MANY, keys))
-        heard = await asyncio.gather(*hearing)
-
-    at = dict(zip(written, keys, strict=True))
-    for commits in heard:
-        assert [(one.seq, one.key) for one in commits] == sorted(at.items())
-
-
-async def test_a_tail_does_not_ask_for_what_its_own_process_has_appended(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The broker has acknowledged it: that is all there is to know."""
-    async with fresh_bus(settings(tmp_path)) as bus:
-        hearing = asyncio.create_task(listened(bus.log, 3))
-        await asyncio.sleep(0.05)  # It has asked once, and waits.
-        monkeypatch.setattr(bus.log, "page", None)
-        for nth in range(3):
-            await told(bus.log, HI, f"general.M{nth}")
-            await asyncio.sleep(0)
-
-        assert [one.seq for one in await hearing] == [1, 2, 3]
-
-
-async def test_a_full_group_leaves_in_the_middle_of_a_turn(tmp_path: Path) -> None:
-    """The broker works on it while the rest of the turn is still being decided."""
-    knobs = settings(tmp_path, group_commit_full=8, group_commit_plain_max=2)
-    sizes: list[int] = []
-    async with fresh_bus(knobs) as bus:
-        bus.log.writer.observe = lambda size, took_s: sizes.append(size)
-        await asyncio.gather(*(told(bus.log, HI, f"general.M{nth}") for nth in range(20)))
-
-    assert sorted(sizes) == [4, 8, 8]
