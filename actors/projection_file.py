@@ -58,11 +58,16 @@ BATCH = pa.schema(
         ("id", pa.string()),
         ("kind", pa.string()),
         ("data", pa.string()),
+        ("fingerprint", pa.string()),
     ]
 )
-"""What a projection's SQL reads as `batch`: one row for each event; `data` is its JSON."""
+"""What a projection's SQL reads as `batch`: one row for each event; `data` is its JSON, and
+`fingerprint` that of a request with an Idempotency-Key, else empty."""
 
 KIND = BATCH.get_field_index("kind")
+FINGERPRINT = BATCH.get_field_index("fingerprint")
+KEYED = "*"
+"""What a statement concerns that names no kind: whatever a request with a key has caused."""
 
 
 class Poison(Exception):
@@ -101,7 +106,8 @@ class Statements:
 
 
 def _kinds(statement: str) -> frozenset[str]:
-    return frozenset(re.findall(r"'([a-z_]+)'", statement)) & EVENTS.keys()
+    named = frozenset(re.findall(r"'([a-z_]+)'", statement)) & EVENTS.keys()
+    return named or frozenset({KEYED})
 
 
 class ProjectionFile:
@@ -255,7 +261,8 @@ def batch(stored: Sequence[Stored]) -> tuple[pa.Table, set[str]]:
         ]
     except (ValueError, KeyError, TypeError, OverflowError, pa.ArrowException) as error:
         raise codec.Undecodable(f"not a commit of ours: {error}") from error
-    return pa.Table.from_arrays(arrays, schema=BATCH), set(columns[KIND])
+    kinds = {*columns[KIND], *([KEYED] if any(columns[FINGERPRINT]) else [])}
+    return pa.Table.from_arrays(arrays, schema=BATCH), kinds
 
 
 def _rows(one: Stored) -> Iterator[tuple[Any, ...]]:
@@ -271,4 +278,5 @@ def _rows(one: Stored) -> Iterator[tuple[Any, ...]]:
             raise codec.Undecodable(f"unknown kind {kind!r}: upgrade Canopy to read this log")
         data = orjson.dumps(fact["data"]).decode()
         yield (one.seq, nth, milliseconds(clock), header["origin"], header["author"],
-               header["cause"], clock, one.noun, one.key, kind, data)  # fmt: skip
+               header["cause"], clock, one.noun, one.key, kind, data,
+               header.get("fingerprint", ""))  # fmt: skip

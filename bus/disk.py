@@ -38,7 +38,7 @@ def shortage(settings: Settings, free: Free = free_bytes) -> str:
     if left >= settings.disk_reserve_bytes:
         return ""
     return (
-        f"{settings.data_directory} has {left // MIB} MiB free and Canopy keeps "
+        f"the disk has {left // MIB} MiB free and Canopy keeps "
         f"{settings.disk_reserve_bytes // MIB} MiB in reserve: make room first"
     )
 
@@ -48,7 +48,7 @@ async def keep_reserve(writer: GroupCommit, settings: Settings, free: Free = fre
     while True:
         found = await asyncio.to_thread(shortage, settings, free)
         if found and not writer.shut:
-            journal.critical("disk_short", reason=found)
+            journal.critical("disk_short", reason=found, path=str(settings.data_directory))
         elif writer.shut and not found:
             journal.warning("disk_freed", remedy="none needed: commits are taken again")
         writer.shut = found

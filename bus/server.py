@@ -275,7 +275,9 @@ def _log_bytes(settings: Settings, kept: Endpoint | None) -> int:
     below what is stored, and the broker would refuse its own log.
     """
     if kept is None and (short := shortage(settings)):
-        raise BrokerUnusable(f"{short}.")  # Later starts are for reading: `bus.disk` sees to it.
+        raise BrokerUnusable(
+            f"{settings.data_directory}: {short}."
+        )  # Later starts are for reading: `bus.disk` sees to it.
     if settings.log_bytes_max:
         return settings.log_bytes_max
     if kept is not None and kept.log_bytes_max:

@@ -29,7 +29,7 @@ from gateway.errors import MEDIA_TYPE, invalid, refuse, tell
 from gateway.instructions import guide
 from gateway.policy import Principal
 from gateway.reads import Behind
-from gateway.receipts import Receipts
+from gateway.receipts import Receipts, handled
 from gateway.routes import ROUTES, system
 from gateway.table import ID, PATTERNS, PREFIXES, Route, document
 from gateway.version import VERSION
@@ -200,17 +200,12 @@ class _Entrance:
             await self._catch_up(call)
         position = gateway.reads.position
         if call.idempotent and route.keyed and principal.id:
-            reply: Reply | web.StreamResponse = await self._receipts.once(call, self._handled)
+            reply: Reply | web.StreamResponse = await self._receipts.once(call, route)
         else:
-            reply = await self._handled(call)
+            reply = await handled(call, route)
         if isinstance(reply, web.StreamResponse):
             return reply
         return self._response(call, reply, position)
-
-    async def _handled(self, call: Call) -> Reply | web.StreamResponse:
-        call.subject = self._route.about(call)
-        policy.allow(call.principal, self._route.verb, call.subject)
-        return await self._route.handler(call)
 
     def _principal(self, call: Call) -> Principal:
         request, gateway = call.request, self._gateway
@@ -227,7 +222,8 @@ class _Entrance:
         call.id, call.idempotent = arrival.command_id(headers, call.principal.id, call.correlation)
         call.expected = arrival.expected_position(headers) if self._conditional else None
         if call.idempotent:
-            call.fingerprint = arrival.fingerprint(self._fingerprint, call.request, raw)
+            scopes = call.principal.scopes
+            call.fingerprint = arrival.fingerprint(self._fingerprint, call.request, raw, scopes)
         if self._route.body is not None:
             if raw and not _is_json(headers.get("Content-Type", "")):
                 raise refuse("unsupported_media_type")

@@ -7,7 +7,7 @@ is not ours and an Origin that is not the Host's own are refused, whatever the m
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from ipaddress import ip_address
 
@@ -116,12 +116,18 @@ def visible(headers: Mapping[str, str], name: str) -> str | None:
     return text
 
 
-def fingerprint(secret: bytes, request: web.Request, body: bytes) -> str:
+def fingerprint(
+    secret: bytes, request: web.Request, body: bytes, scopes: Iterable[str] = ()
+) -> str:
     """Tells two requests apart (16 hex digits), and says nothing about them to who reads the log:
     a body may hold a password.
+
+    What the request is based on (If-Match) and what its credential may do (*scopes*) are part of
+    it: an answer must not be given to a narrower key.
     """
-    told = f"{request.method} {request.path_qs}\0".encode()
-    return blake2b(told + body, digest_size=8, key=secret).hexdigest()
+    condition = request.headers.get("If-Match", "")
+    told = [request.method, request.path_qs, condition, *sorted(scopes), ""]
+    return blake2b("\0".join(told).encode() + body, digest_size=8, key=secret).hexdigest()
 
 
 def expected_position(headers: Mapping[str, str]) -> int | None:

@@ -8,32 +8,39 @@ word: after a minute, a restart or a year, and whatever has become of what it wa
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
 import orjson
 import structlog
+from aiohttp import web
 
+from actors.receipt import queries
 from bus.crypto import Identity
 from bus.log import Log
 from bus.turns import Turns
+from gateway import policy
 from gateway.call import Call, Reply
 from gateway.errors import CATALOGUE, refuse
+from gateway.table import Route
 from schemas.envelope import Refusal, Refused
 from schemas.receipt import KeepReceipt, ReceiptKept
-
-Handle = Callable[[Call], Awaitable[Any]]
-"""What carries a request out: a handler that answers with a `Reply`."""
 
 Kept = tuple[Reply | None, Refusal | None]
 """What was answered: one of the two."""
 
 KEPT = msgspec.msgpack.Decoder(Kept)
-PASSING = frozenset({"rate_limited", "credential_required", "credential_invalid"})
-"""Refusals of the moment below 500: they say nothing about the request."""
+MOMENTARY = frozenset({"rate_limited", "credential_required", "credential_invalid"})
+"""Refusals below 500 that say nothing about the request; it may be sent again."""
 
 log = structlog.get_logger()
+
+
+async def handled(call: Call, route: Route) -> Reply | web.StreamResponse:
+    """What the handler of *route* answers, if the policy lets the caller. Raises `Refused`."""
+    call.subject = route.about(call)
+    policy.allow(call.principal, route.verb, call.subject)
+    return await route.handler(call)
 
 
 class Receipts:
@@ -44,8 +51,8 @@ class Receipts:
         self._identity = identity
         self._turns = Turns()
 
-    async def once(self, call: Call, handle: Handle) -> Reply:
-        """What the request of *call* was answered, now by *handle* or some time before.
+    async def once(self, call: Call, route: Route) -> Reply:
+        """What the request of *call* is answered, now or for the second time.
 
         Raises what it was refused with, `Refused` (idempotency_key_reused) when another request
         had this key, and `Unavailable`.
@@ -53,7 +60,7 @@ class Receipts:
         async with self._turns.of(call.id):
             kept = await self._found(call)
             if kept is None:
-                kept = await self._answered(call, handle)
+                kept = await self._keep(call, await self._answered(call, route))
         reply, refusal = kept
         if refusal is not None:
             raise Refused(refusal.code, refusal.message, refusal.detail)
@@ -70,16 +77,28 @@ class Receipts:
                     return self._opened(call, event.sealed)
         return None
 
-    async def _answered(self, call: Call, handle: Handle) -> Kept:
+    async def _answered(self, call: Call, route: Route) -> Kept:
         try:
-            reply: Reply = await handle(call)
+            reply: Any = await handled(call, route)
         except Refused as refused:
-            if CATALOGUE[refused.code].status >= 500 or refused.code in PASSING:
+            if CATALOGUE[refused.code].status >= 500 or refused.code in MOMENTARY:
                 raise
-            refusal = Refusal(code=refused.code, message=refused.message, detail=refused.detail)
-            return await self._keep(call, (None, refusal))
+            done = await self._done(call)
+            if done is None:
+                code, message, detail = refused.code, refused.message, refused.detail
+                return None, Refusal(code=code, message=message, detail=detail)
+            reply = await _told(call, route, done)
         body = reply.body if isinstance(reply.body, bytes) else orjson.dumps(reply.body)
-        return await self._keep(call, (msgspec.structs.replace(reply, body=body), None))
+        return msgspec.structs.replace(reply, body=body), None
+
+    async def _done(self, call: Call) -> int | None:
+        """The position of what the request has done already, though its answer was not kept."""
+        await call.gateway.reads.reached(await call.head())
+        for row in await call.rows(queries.DONE, call.id):
+            if row["fingerprint"] != call.fingerprint:
+                raise refuse("idempotency_key_reused")
+            return int(row["seq"])
+        return None
 
     async def _keep(self, call: Call, kept: Kept) -> Kept:
         """*kept*, or what another gateway has kept for this request in the meantime."""
@@ -98,3 +117,13 @@ class Receipts:
     def _opened(self, call: Call, sealed: str) -> Kept:
         kept: Kept = KEPT.decode(self._identity.unseal("receipt", sealed, call.id.encode()))
         return kept
+
+
+async def _told(call: Call, route: Route, seq: int) -> Any:
+    """What a request is told that was carried out, and by now would be refused: what its handler
+    makes of the replayed command, or, if even that needs what is gone, that it is done.
+    """
+    try:
+        return await route.handler(call)
+    except (Refused, LookupError):
+        return Reply({"success": True, "seq": seq}, status=route.status, seq=seq)

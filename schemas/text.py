@@ -27,7 +27,13 @@ SEEN = rf"[^\s{STEERING}{UNSEEN}]"
 """One character that shows, as a pattern that every dialect of JSON Schema reads."""
 
 _SEEN = re.compile(rf"[^\s{STEERING}{UNSEEN}\U000e0000-\U000e0fff]")
-_STEERING = re.compile(f"[{STEERING}]")
+_TAG = r"\U000e0020-\U000e007f"
+_STEERING = re.compile(
+    rf"[{STEERING}\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e001f]"
+    rf"|(?<![\U0001f3f4{_TAG}])[{_TAG}]"
+)
+"""Also what steers beyond the first plane, which not every dialect can spell: controls of shorthand
+and music, and tags but for those of a flag."""
 
 
 def says_something(text: str) -> bool:

@@ -1,1 +1,1 @@
-"""The room of receipts: `aggregate.py` decides, `projection.sql` tabulates."""
+"""The room of receipts: `aggregate.py` decides, `projection.sql` tabulates, `queries.py` reads."""

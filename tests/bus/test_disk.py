@@ -22,7 +22,7 @@ def test_a_shortage_names_what_is_free_what_is_kept_and_what_to_do(tmp_path: Pat
 
     assert shortage(knobs, lambda _: 256 * MIB) == ""
     assert shortage(knobs, lambda _: 255 * MIB) == (
-        f"{tmp_path} has 255 MiB free and Canopy keeps 256 MiB in reserve: make room first"
+        "the disk has 255 MiB free and Canopy keeps 256 MiB in reserve: make room first"
     )
 
 

@@ -9,6 +9,10 @@ from typing import Any
 
 import pytest
 
+from bus.commands import LocalCommands, Unavailable
+from schemas.envelope import Answer as Answered
+from schemas.envelope import Request
+from schemas.receipt import KeepReceipt
 from schemas.settings import KIB
 from tests.canopy import Caller, Canopy, running
 from tests.logs import DEADLINE_S
@@ -104,6 +108,81 @@ async def test_a_removal_that_is_repeated_is_answered_as_it_was(ann: Caller) -> 
     assert await once(ann, "DELETE", channel) == removed
 
 
+@pytest.fixture
+def interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first receipt is not kept: the process died before it, or nobody answered."""
+    send = LocalCommands.send
+    failed: list[Request] = []
+
+    async def once_unavailable(self: LocalCommands, request: Request) -> Answered:
+        if isinstance(request.command, KeepReceipt) and not failed:
+            failed.append(request)
+            raise Unavailable("nobody is there")
+        return await send(self, request)
+
+    monkeypatch.setattr(LocalCommands, "send", once_unavailable)
+
+
+@pytest.mark.usefixtures("interrupted")
+async def test_what_was_done_and_not_answered_is_never_told_refused(ann: Caller) -> None:
+    """Though the handler, asked again, finds nothing left to remove."""
+    channel = await den(ann)
+    lost = await once(ann, "DELETE", channel)
+    second = await once(ann, "DELETE", channel)
+    third = await once(ann, "DELETE", channel)
+
+    assert (lost[0], lost[1]["code"]) == (503, "unavailable")
+    assert second[0] == 200
+    assert second[1]["success"] is True
+    assert third == second
+
+
+@pytest.mark.usefixtures("interrupted")
+async def test_what_was_posted_and_not_answered_is_told_whole(ann: Caller) -> None:
+    """The policy would refuse it by now; the command is in the log."""
+    where = await den(ann)
+    say = {"channel_id": where.rpartition("/")[2], "content": "Hi."}
+    lost = await once(ann, "POST", "/channels/messages", say)
+    await ann.ok("PATCH", where + "/lifecycle", {"archived": True})
+    second = await once(ann, "POST", "/channels/messages", say)
+    other = await once(ann, "POST", "/channels/messages", say | {"content": "Ho."})
+
+    assert (lost[0], second[0], other[0]) == (503, 201, 422)
+    assert second[1]["message"]["content"] == "Hi."
+    assert (await ann.get(where + "/messages"))["count"] == 1
+
+
+async def test_an_answer_is_not_given_to_a_narrower_key(ann: Caller) -> None:
+    """It holds what the wider key may do, and here even a new key of that width."""
+    body = {"permissions": ["read_feed", "delete_data"]}
+    made = await once(ann, "POST", "/keys", body)
+    narrow = await ann.post("/keys", {"permissions": ["manage_keys"]})
+    status, problem = await once(replace(ann, key=narrow["api_key"]), "POST", "/keys", body)
+
+    assert made[0] == 201
+    assert (status, problem["code"]) == (422, "idempotency_key_reused")
+
+
+async def test_a_key_names_the_condition_too(ann: Caller) -> None:
+    """A change that is decided anew with a new ETag is another request."""
+    message = await said(ann)
+    stale = {"If-Match": '"1"', **ONCE}
+    fresh = {"If-Match": "*", **ONCE}
+    first = await once(ann, "PATCH", message, {"content": "Ho."}, stale)
+    again = await once(ann, "PATCH", message, {"content": "Ho."}, fresh)
+
+    assert (first[0], first[1]["code"]) == (412, "precondition_failed")
+    assert (again[0], again[1]["code"]) == (422, "idempotency_key_reused")
+
+
+async def test_two_removals_at_the_same_moment_are_answered_alike(ann: Caller) -> None:
+    channel = await den(ann)
+    answers = await asyncio.gather(*(once(ann, "DELETE", channel) for _ in range(5)))
+
+    assert answers == [answers[0]] * 5
+    assert (answers[0][0], answers[0][1]["local_only"]) == (200, False)
+
+
 async def test_the_same_key_elsewhere_is_another_request(ann: Caller) -> None:
     """Another channel, another message: it is refused, and has no effect."""
     one, two = await said(ann, "one"), await said(ann, "two")
@@ -144,6 +223,7 @@ async def test_a_new_key_is_shown_again_and_never_written_in_clear(
     assert first[1]["api_key"].startswith("cnp_key_")
     assert first[1]["api_key"] not in str(commits)
     assert [one["noun"] for one in commits] == ["receipt"]
+    assert commits[0]["events"] == [{"kind": "receipt_kept", "data": {}}]
 
 
 async def test_an_answer_is_the_same_after_a_restart(tmp_path: Path) -> None:

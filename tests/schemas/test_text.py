@@ -23,6 +23,8 @@ STEERED = (
     "a\nb", "a\tb", "\x00", "a\x7f", "a\x85b", "a\u200bb", "\u202eexe.nna", "a\u2066b\u2069",
     "a\u200fb", "a\u2028b", "\ufeffann", "soft\u00adly",
 )  # fmt: skip
+FARTHER = ("den\U000e0041", "den\U000e0001", "a\U0001d173b", "a\U0001bca0b")
+"""Beyond the first plane: refused, though the patterns of the document cannot spell it."""
 BLANK = (" ", "\u00a0", "\u200d", "\u200c\u200d", "\ufe0f", "\u3164", "\u2800 ", "\U000e0067")
 
 
@@ -31,7 +33,7 @@ def test_a_name_is_what_can_be_read(name: str) -> None:
     assert NAMES.validate_python(name) == LABELS.validate_python(name) == name
 
 
-@pytest.mark.parametrize("name", [*STEERED, *BLANK])
+@pytest.mark.parametrize("name", [*STEERED, *FARTHER, *BLANK])
 @pytest.mark.parametrize("kind", [NAMES, LABELS])
 def test_a_name_that_could_pass_for_another_is_none(kind: TypeAdapter[str], name: str) -> None:
     with pytest.raises(ValidationError) as refused:
