@@ -29,6 +29,8 @@ STATUS = b"NATS/1.0 "
 """How the header of the broker's own word begins; a message's own header has no status."""
 NO_RESPONDERS = b"NATS/1.0 503"
 LETTER_H = 72
+MESSAGES = b"HM"
+"""How the line of a message begins, HMSG or MSG; no other line begins so."""
 INBOX_SID = b"1"
 OPTIONS = {
     "verbose": False,
@@ -73,7 +75,7 @@ class Wire(asyncio.Protocol):
         self._answers: dict[bytes, asyncio.Future[Frame]] = {}
         self._inboxes: dict[bytes, Receive] = {}
         self._subscriptions: dict[bytes, Receive] = {}
-        self._buffer = bytearray()
+        self._rest = b""
         self._outgoing: list[bytes] = []
         self._ready: asyncio.Future[None] = loop.create_future()
         self._closing = False
@@ -186,40 +188,39 @@ class Wire(asyncio.Protocol):
             self._fail(f"the connection to the broker was lost: {exc or 'closed by the broker'}")
 
     def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        buffer, position = self._buffer, 0
+        """Take in what has come. Slices of bytes copy once: nothing here is copied twice."""
+        buffer = self._rest + data if self._rest else data
+        position = 0
         while (end := buffer.find(CRLF, position)) >= 0:
-            line = bytes(buffer[position:end])
             start = end + 2
-            if line.startswith((b"HMSG ", b"MSG ")):
-                words = line.split(b" ")
+            if buffer[position] in MESSAGES:
+                words = buffer[position:end].split(b" ")
                 stop = start + int(words[-1])
                 if len(buffer) < stop + 2:
                     break
-                self._deliver(words, bytes(buffer[start:stop]))
+                body = start + int(words[-2]) if buffer[position] == LETTER_H else start
+                self._deliver(words, buffer[start:body], buffer[body:stop])
                 start = stop + 2
             else:
-                self._control(line)
+                self._control(buffer[position:end])
             position = start
-        del buffer[:position]
+        self._rest = buffer[position:]
 
-    def _deliver(self, words: list[bytes], content: bytes) -> None:
+    def _deliver(self, words: list[bytes], header: bytes, data: bytes) -> None:
         """Words: HMSG subject sid [reply] header-bytes all-bytes; MSG subject sid [reply] bytes."""
-        with_header = words[0][0] == LETTER_H
-        head = int(words[-2]) if with_header else 0
         if words[2] != INBOX_SID:
-            reply = words[3] if len(words) == 5 + with_header else b""
+            reply = words[3] if len(words) == 5 + (words[0][0] == LETTER_H) else b""
             receive = self._subscriptions.get(words[2])
             if receive is not None:
-                receive(reply, content[:head], content[head:])
+                receive(reply, header, data)
             return
         token = words[1].rpartition(b".")[2]
         answer = self._answers.pop(token, None)
         if answer is not None:
             if not answer.done():
-                answer.set_result((content[:head], content[head:]))
+                answer.set_result((header, data))
         elif token in self._inboxes:
-            self._inboxes[token](b"", content[:head], content[head:])
+            self._inboxes[token](b"", header, data)
 
     def _control(self, line: bytes) -> None:
         if line == b"PING":
