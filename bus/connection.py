@@ -22,6 +22,9 @@ from bus.wire import BrokerLost, Wire, dial
 from schemas.settings import Settings
 
 RETRY_S = 0.05
+GONE = (NatsError, OSError, TimeoutError, RuntimeError)
+"""What leaving a broker may end with that is there no more; RuntimeError is what uvloop says of a
+transport that has been closed under nats-py."""
 CLOSE_TIMEOUT_S = 0.5
 
 
@@ -135,10 +138,10 @@ async def _connected(endpoint: Endpoint, role: Role, settings: Settings) -> Conn
                 **one_attempt(settings.nats_connect_timeout_s),
             )
         except (NoServersError, OSError, TimeoutError):
-            await connection.client.close()
+            await _closed(connection.client)
             await asyncio.sleep(RETRY_S)  # It is starting; the deadline is the caller's.
         except NatsError as error:
-            await connection.client.close()
+            await _closed(connection.client)
             raise BrokerLost(f"the broker at {endpoint.url} refused {role}: {error}") from error
         else:
             return connection
@@ -150,7 +153,7 @@ async def _drained(client: Client, timeout_s: float) -> None:
     Nothing is taken in any more, so nats-py's own `drain`, which asks the broker about each
     subscription and leaves tasks behind when it is silent, would wait for nothing.
     """
-    with suppress(NatsError, OSError, TimeoutError):
+    with suppress(*GONE):
         async with asyncio.timeout(timeout_s):
             if client.is_connected:
                 await client.flush()
@@ -159,6 +162,6 @@ async def _drained(client: Client, timeout_s: float) -> None:
 
 async def _closed(client: Client) -> None:
     """The connection is closed, or let go: a frozen broker takes nothing more, not even that."""
-    with suppress(NatsError, OSError, TimeoutError):
+    with suppress(*GONE):
         async with asyncio.timeout(CLOSE_TIMEOUT_S):
             await client.close()

@@ -119,3 +119,24 @@ async def test_a_directory_without_a_broker_is_told(settings: Settings) -> None:
 
     with pytest.raises(BrokerLost, match="canopy run nats"):
         await located(hasty)
+
+
+async def lost_while_connected(broker: Broker, settings: Settings) -> None:
+    """The broker goes, and the client finds its transport closed."""
+    async with connected(broker.endpoint, "gateway", settings) as connection:
+        client, close = connection.client, connection.client.close
+
+        async def closed() -> None:
+            raise RuntimeError("unable to perform operation: the handler is closed")
+
+        client.close = closed  # type: ignore[method-assign]
+        await close()
+        raise BrokerLost("gone")
+
+
+async def test_a_transport_that_is_closed_under_the_client_hides_no_loss(
+    furnished: Broker, settings: Settings
+) -> None:
+    """Closing it once more is an error to uvloop; what is told is that the broker has gone."""
+    with pytest.raises(BrokerLost, match="gone"):
+        await lost_while_connected(furnished, settings)
