@@ -19,8 +19,8 @@ from bus.telemetry import Telemetry
 from schemas.settings import Settings
 
 BUSY_COMMITS = 16
-REST = 3.0
-"""Under load folding takes a quarter of the time at most: a batch costs some 3 ms whatever is in
+REST = 7.0
+"""Under load folding takes an eighth of the time at most: a batch costs some 3 ms whatever is in
 it, and while the worker works the writers get less of the interpreter."""
 
 Folded = Callable[[list[Stored]], Awaitable[None]]

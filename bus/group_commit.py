@@ -108,10 +108,10 @@ class GroupCommit:
 
     def _landed(self, batch: list[_Waiting], sending: asyncio.Task[None]) -> None:
         """However it ended, and be it before it began: nobody waits for it any longer."""
-        for waiting in batch:
-            _failed(waiting, Unacknowledged("the writer stopped"))
         if sending.cancelled() or sending.exception():
             self._stopped, self._slots = True, 0  # The group takes no more from here on.
+            for waiting in batch:
+                _failed(waiting, Unacknowledged("the writer stopped"))
         self._slots += not self._stopped
         self._arrived.set()
 
