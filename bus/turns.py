@@ -12,9 +12,6 @@ class Turns:
     def __init__(self) -> None:
         self._turns: dict[Hashable, _Turn] = {}
 
-    def __len__(self) -> int:
-        return len(self._turns)
-
     def of(self, name: Hashable) -> _Turn:
         """The turn of *name*, to be entered at once."""
         turn = self._turns.get(name)

@@ -125,5 +125,6 @@ async def _told(call: Call, route: Route, seq: int) -> Any:
     """
     try:
         return await route.handler(call)
-    except (Refused, LookupError):
+    except (Refused, LookupError) as gone:
+        log.info("answered_as_done", cause=call.id, seq=seq, reason=repr(gone))
         return Reply({"success": True, "seq": seq}, status=route.status, seq=seq)

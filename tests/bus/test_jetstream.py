@@ -21,6 +21,20 @@ MANY = 300
 PAYLOAD_BYTES_MAX = 64 * KIB
 
 
+def at_the_head(log: JetStreamLog, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Set once the log has been asked and had nothing more."""
+    page, found = log.page, asyncio.Event()
+
+    async def noted(after: int, limit: int) -> list[Stored]:
+        stored = await page(after, limit)
+        if not stored:
+            found.set()
+        return stored
+
+    monkeypatch.setattr(log, "page", noted)
+    return found
+
+
 async def test_a_tail_puts_own_and_foreign_commits_in_one_order(tmp_path: Path) -> None:
     """Two processes write; each has its own commits in memory and the others in the log."""
     knobs = settings(tmp_path)
@@ -45,8 +59,9 @@ async def test_a_tail_does_not_ask_for_what_its_own_process_has_appended(
 ) -> None:
     """The broker has acknowledged it: that is all there is to know."""
     async with fresh_bus(settings(tmp_path)) as bus:
+        waits = at_the_head(bus.log, monkeypatch)
         hearing = asyncio.create_task(listened(bus.log, 3))
-        await asyncio.sleep(0.05)  # It has asked once, and waits.
+        await waits.wait()
         monkeypatch.setattr(bus.log, "page", None)
         for nth in range(3):
             await told(bus.log, HI, f"general.M{nth}")
@@ -138,10 +153,11 @@ async def test_a_tail_asks_at_once_for_what_others_have_appended(
         bus_on(running.endpoint, knobs) as one,
         bus_on(running.endpoint, knobs) as two,
     ):
+        waits = at_the_head(one.log, monkeypatch)
         hearing = asyncio.create_task(listened(one.log, 2))
-        await asyncio.sleep(0.05)
         for nth in range(2):
+            await waits.wait()
+            waits.clear()
             await told(two.log, HI, f"general.M{nth}")
-            await asyncio.sleep(0.05)
 
         assert [one.seq for one in await hearing] == [1, 2]
