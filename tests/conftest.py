@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from tests.canopy import Canopy, running
+
+# A suite that was started in the background would hand its programs a Ctrl-C that they never hear.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
