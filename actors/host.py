@@ -226,6 +226,7 @@ class Host:
             clock=self._clock.tick(),
             cause=request.id,
             correlation=request.correlation,
+            parent=request.parent,
             fingerprint=request.fingerprint,
             traceparent=traceparent,
         )

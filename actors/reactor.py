@@ -77,6 +77,7 @@ async def _send(
         key=intent.key,
         author=SYSTEM,
         correlation=commit.header.correlation,
+        parent=commit.header.id,
         traceparent=commit.header.traceparent,
         command=intent.command,
     )

@@ -272,7 +272,7 @@ def header_identity(header: Header, path: str = "") -> bytes:
     """
     return _joined(
         str(header.v), header.id, header.noun, header.key, header.author, header.origin,
-        header.clock, header.cause, header.correlation, path,
+        header.clock, header.cause, header.correlation, header.parent, path,
     )  # fmt: skip
 
 

@@ -12,12 +12,17 @@ def written(path: Path, text: str, *, replace: bool = True) -> None:
 
     Without *replace* an existing file is left alone and FileExistsError raised.
     """
+    written_bytes(path, text.encode(), replace=replace)
+
+
+def written_bytes(path: Path, data: bytes, *, replace: bool = True) -> None:
+    """*data* is durably at *path*, as `written` has it."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     draft = path.with_name(f".{path.name}.{token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         if replace:
@@ -26,10 +31,10 @@ def written(path: Path, text: str, *, replace: bool = True) -> None:
             os.link(draft, path)  # A rename would overwrite what another process made meanwhile.
     finally:
         draft.unlink(missing_ok=True)
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
     """A new name is durable only once its directory is."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:

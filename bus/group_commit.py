@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from bus import codec, subjects
 from bus.clock import new_id
+from bus.faults import point
 from bus.log import Conflict, Stored, Unacknowledged, Unstored, fits, guard
 from bus.wire import Asked, BrokerLost, TooLarge, Wire
 from schemas.envelope import Event, Header
@@ -164,16 +165,20 @@ class GroupCommit:
         except BrokerLost as error:
             outcome = Unacknowledged(str(error))
         else:
+            point("append.sent")
             outcome = await self._outcome(asked)
         if isinstance(outcome, int):
+            point("append.stored")
             self._stored([_settled(waiting, outcome)])
         else:
             _failed(waiting, outcome)
 
     async def _batched(self, batch: list[_Waiting], asked: Asked | Unacknowledged) -> bool:
         """True once every commit of *batch* has its outcome; False when none was stored."""
+        point("append.sent")
         outcome = await self._outcome(asked)
         if isinstance(outcome, int):
+            point("append.stored")
             numbered = enumerate(batch, outcome - len(batch) + 1)
             self._stored([_settled(waiting, seq) for seq, waiting in numbered])
         elif isinstance(outcome, Unacknowledged):

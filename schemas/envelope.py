@@ -58,7 +58,8 @@ class Envelope(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class Request(Envelope, frozen=True, kw_only=True, omit_defaults=True):
     """A command on its way: who wishes what of which aggregate, and why.
 
-    `id` is the identity of the wish: the same id twice has one effect and the same answer.
+    `id` is the identity of the wish: the same id twice has one effect and the same answer. `parent`
+    is the id of the commit that called for it, empty for a wish that came from outside.
     `fingerprint` tells two wishes under one id apart; `expected` is the position that the author
     saw last (`If-Match`), or None when it does not matter.
     """
@@ -68,6 +69,7 @@ class Request(Envelope, frozen=True, kw_only=True, omit_defaults=True):
     key: Key
     author: Id
     correlation: Id
+    parent: str = ""
     fingerprint: str = ""
     expected: int | None = None
     traceparent: str = ""
@@ -80,7 +82,8 @@ class Header(Envelope, frozen=True, kw_only=True, omit_defaults=True):
     `clock` is a hybrid logical clock reading (16 hex digits: 12 of milliseconds since 1970, 4 of
     counter) whose order is the order of last-writer-wins registers, ties broken by `origin`.
     `digest` is the BLAKE2b-256 of the exact bytes of the events, in hex, so that events can be
-    detached and still be proven. `cause` is the id of the command, `correlation` that of the chain.
+    detached and still be proven. `cause` is the id of the command, `correlation` that of the chain,
+    `parent` that of the commit whose reactor sent the command (empty: it came from outside).
     """
 
     v: int = msgspec.field(default_factory=lambda: 1)  # A factory: it is written all the same.
@@ -92,6 +95,7 @@ class Header(Envelope, frozen=True, kw_only=True, omit_defaults=True):
     clock: str
     cause: Id
     correlation: Id
+    parent: str = ""
     fingerprint: str = ""
     traceparent: str = ""
     digest: str = ""

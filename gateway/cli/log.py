@@ -89,7 +89,8 @@ def _commit(commit: dict[str, Any], known: Names) -> Group:
         ("author", f"{plain(known.account(commit['author']))}  {commit['author']}"),
         *(
             (name, str(commit[name]))
-            for name in ("origin", "commit", "cause", "correlation", "clock", "digest")
+            for name in ("origin", "commit", "cause", "parent", "correlation", "clock", "digest")
+            if commit[name]
         ),
         ("bytes", f"{commit['payload_bytes']:,}"),
     ]

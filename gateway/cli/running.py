@@ -21,6 +21,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from actors.projection_folder import Locked
+from bus.faults import Unarmed, arm
 from bus.holding import Held
 from bus.identity_file import IdentityUnusable
 from bus.server import BrokerStopped, BrokerUnusable
@@ -38,6 +39,10 @@ Process = Literal["whole", "nats", "actors", "gateway"]
 
 def run(process: Process, settings: Settings, terminal: Terminal) -> None:
     """Run *process* until it is asked to stop. Raises `Failure` when it cannot go on."""
+    try:
+        arm(os.environ)
+    except Unarmed as error:
+        raise Failure(Exit.USAGE, str(error), "Name one of them, or unset it.") from error
     announce = _announcer(terminal)
     mains: dict[Process, Callable[[], Coroutine[Any, Any, None]]] = {
         "whole": lambda: node.up(settings, announce, os.environ),

@@ -165,6 +165,7 @@ def _whole(stored: Stored) -> Row:
     return _shown(stored, commit) | {
         "commit": header["id"],
         "correlation": header["correlation"],
+        "parent": header.get("parent", ""),
         "clock": header["clock"],
         "traceparent": header.get("traceparent", ""),
         "digest": header["digest"],

@@ -45,6 +45,7 @@ class CommitShape(Shape):
 class WholeCommit(CommitShape):
     commit: str = Field(description="The id of the commit.")
     correlation: str
+    parent: str = Field(description="The commit whose reactor sent the command; empty if none.")
     clock: str = Field(
         description="Hybrid logical clock: 12 hex digits of milliseconds, 4 of counter."
     )

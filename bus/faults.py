@@ -1,0 +1,61 @@
+"""Kill points: named places between durable steps, where a test lets a process die.
+
+`point("…")` does nothing unless the process was armed. `CANOPY_FAULT="vault.kept:3"` arms a process
+of a test: it kills itself, as a power cut would, when it comes to that place for the third time. A
+simulator hangs its own hook in. Every place is listed in `Point`; a test kills at each of them, so
+a new step without a place in that matrix does not type-check, and one without a kill fails.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Mapping
+from typing import Literal, get_args
+
+Point = Literal[
+    "append.sent",  # a group of commits has left for the broker
+    "append.stored",  # the broker has acknowledged it, nobody else knows
+]
+VARIABLE = "CANOPY_FAULT"
+
+
+class Unarmed(ValueError):
+    """`CANOPY_FAULT` names no kill point."""
+
+
+class _Faults:
+    hook: Callable[[Point], None] | None = None
+
+
+def point(name: Point) -> None:
+    """A place where the process may be killed: nothing at all, unless it is armed."""
+    if _Faults.hook is not None:
+        _Faults.hook(name)
+
+
+def hang(hook: Callable[[Point], None] | None) -> None:
+    """Let *hook* hear of every point that is passed from now on; None for nobody."""
+    _Faults.hook = hook
+
+
+def arm(environ: Mapping[str, str]) -> None:
+    """Arm this process as `CANOPY_FAULT` says: `<point>` or `<point>:<nth time>`.
+
+    Raises `Unarmed` for what is no point.
+    """
+    told = environ.get(VARIABLE, "")
+    if not told:
+        return
+    name, _, nth = told.partition(":")
+    if name not in get_args(Point) or not (nth or "1").isdigit():
+        raise Unarmed(f"{VARIABLE}: {told!r} is no kill point of {', '.join(get_args(Point))}")
+    left = int(nth or "1")
+
+    def kill(passed: Point) -> None:
+        nonlocal left
+        left -= passed == name
+        if left <= 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    hang(kill)

@@ -1,0 +1,119 @@
+"""Small durable files of one directory, behind a port, so that a simulator can pull the plug.
+
+Whatever a method has done is on the disk when it returns; a crash in the middle of one leaves its
+change undone, done, or torn at any byte, except for `replace`, which is all or nothing. Who needs
+more than that (two slots in turn, checksums, a rewrite under another name) builds it on top.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Protocol
+
+from bus.files import sync_directory, written_bytes
+
+
+class Storage(Protocol):
+    """One directory of files named without slashes. Every method blocks."""
+
+    def names(self) -> list[str]:
+        """The names of all files, sorted."""
+
+    def read(self, name: str) -> bytes:
+        """All of a file. Raises FileNotFoundError."""
+
+    def append(self, name: str, data: bytes) -> None:
+        """Put *data* at the end of a file, which is made if it is not there."""
+
+    def put(self, name: str, offset: int, data: bytes) -> None:
+        """Put *data* over what lies at *offset*, in place: what was there is gone from the disk,
+        as far as the filesystem overwrites in place. Makes the file if it is not there."""
+
+    def replace(self, name: str, data: bytes) -> None:
+        """The file holds *data* and nothing else: wholly, or not at all."""
+
+    def remove(self, name: str) -> None:
+        """There is no such file; it need not have been there."""
+
+    def hold(self, name: str) -> bool:
+        """Whether *name* is this holder's alone from now on, until `close`: nobody else's `hold`
+        of it succeeds meanwhile, in any process."""
+
+    def close(self) -> None:
+        """Let go of everything."""
+
+
+class Directory:
+    """Files in a real directory (mode 0700), each readable by its owner alone."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        sync_directory(path.parent)
+        self._open: dict[str, int] = {}
+        self._held: list[int] = []
+
+    def names(self) -> list[str]:
+        return sorted(one.name for one in self.path.iterdir() if not one.name.startswith("."))
+
+    def read(self, name: str) -> bytes:
+        return (self.path / name).read_bytes()
+
+    def append(self, name: str, data: bytes) -> None:
+        descriptor = self._descriptor(name)
+        self._write(descriptor, os.fstat(descriptor).st_size, data)
+
+    def put(self, name: str, offset: int, data: bytes) -> None:
+        self._write(self._descriptor(name), offset, data)
+
+    def replace(self, name: str, data: bytes) -> None:
+        self._forget(name)
+        written_bytes(self.path / name, data)
+
+    def remove(self, name: str) -> None:
+        self._forget(name)
+        (self.path / name).unlink(missing_ok=True)
+        sync_directory(self.path)
+
+    def hold(self, name: str) -> bool:
+        descriptor = os.open(self.path / f".{name}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return False
+        self._held.append(descriptor)
+        return True
+
+    def close(self) -> None:
+        for descriptor in (*self._open.values(), *self._held):
+            os.close(descriptor)
+        self._open.clear()
+        self._held.clear()
+
+    def _descriptor(self, name: str) -> int:
+        """The file, open for writing; a new one is durably there."""
+        descriptor = self._open.get(name)
+        if descriptor is None:
+            path = self.path / name
+            new = not path.exists()
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._open[name] = descriptor
+            if new:
+                sync_directory(self.path)
+        return descriptor
+
+    def _write(self, descriptor: int, offset: int, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:  # A signal, or a disk that is nearly full, may cut one write short.
+            count = os.pwrite(descriptor, rest, offset)
+            rest, offset = rest[count:], offset + count
+        os.fdatasync(descriptor)
+
+    def _forget(self, name: str) -> None:
+        """What is open under *name* is about to be another file."""
+        descriptor = self._open.pop(name, None)
+        if descriptor is not None:
+            os.close(descriptor)
