@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import ExitStack
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -34,21 +35,35 @@ class Measure(StrEnum):
     REBUILD = "rebuild"
     CHAOS = "chaos"
     PARTINGS = "partings"
+    KILLS = "kills"
+    CUTS = "cuts"
 
 
 HARD = (Measure.CHAOS, Measure.PARTINGS)
-USUAL = tuple(measure for measure in Measure if measure not in HARD)
+LONG = (*HARD, Measure.KILLS, Measure.CUTS)
+USUAL = tuple(measure for measure in Measure if measure not in LONG)
 
 
 def bench(
     context: typer.Context,
     measures: Annotated[
         list[Measure] | None,
-        typer.Argument(help="Which; all but chaos and partings when left out.", show_default=False),
+        typer.Argument(help="Which; all but chaos, partings, kills and cuts when left out.",
+                       show_default=False),
     ] = None,
     hard: Annotated[
         bool, typer.Option("--chaos", help="Kill parts at random under load, and cut off clients.")
     ] = False,
+    deaths: Annotated[
+        int | None,
+        typer.Option("--kills", help="So many deaths, at every kill point in turn.", min=1,
+                     show_default=False),
+    ] = None,
+    cuts: Annotated[
+        int | None,
+        typer.Option("--cuts", help="So many power cuts, on a volume of its own; needs root.",
+                     min=1, show_default=False),
+    ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="A minute instead of half an hour; bars do not count.")
     ] = False,
@@ -65,12 +80,16 @@ def bench(
     from gateway.cli.measuring import FULL, QUICK, measure  # noqa: PLC0415  # all of a node
 
     terminal = Call.of(context).terminal
-    wanted = tuple(measures or (HARD if hard else USUAL))
     extent = QUICK if quick else FULL
+    wanted = [*(measures or ()), *(HARD if hard else ())]
+    if deaths is not None:
+        wanted, extent = [*wanted, Measure.KILLS], replace(extent, kills=deaths)
+    if cuts is not None:
+        wanted, extent = [*wanted, Measure.CUTS], replace(extent, cuts=cuts)
     missed = False
     with ExitStack() as stack:
         folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="canopy-")))
-        for name in wanted:
+        for name in wanted or USUAL:
             with terminal.err.status(f"{name} …"):
                 report = measure(name, folder, extent)
             missed = missed or not report.held

@@ -10,16 +10,20 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.bench.chaos import Unfound, chaos
+from gateway.bench.chaos import chaos
+from gateway.bench.cuts import cuts
+from gateway.bench.kills import kills
 from gateway.bench.live import live
 from gateway.bench.node import NoStart
 from gateway.bench.page import page
 from gateway.bench.partings import partings
+from gateway.bench.parts import Unfound
 from gateway.bench.posts import posts
 from gateway.bench.rebuild import rebuild
 from gateway.bench.report import Report
 from gateway.bench.sockets import sockets
 from gateway.bench.start import start
+from gateway.bench.volume import NoVolume
 from gateway.cli.exits import Exit, Failure
 
 
@@ -31,12 +35,14 @@ class Extent:
     rounds: int
     seconds: float
     sockets: int
-    kills: int
+    chaos: int
     partings: int
+    kills: int
+    cuts: int
 
 
-FULL = Extent(1_000_000, 3, 5.0, 2_000, 200, 10_000)
-QUICK = Extent(20_000, 1, 1.0, 200, 5, 200)
+FULL = Extent(1_000_000, 3, 5.0, 2_000, 200, 10_000, 1_000, 50)
+QUICK = Extent(20_000, 1, 1.0, 200, 5, 200, 10, 2)
 
 Measure = Callable[[Path, Extent], Awaitable[Report]]
 """Given the directory to work in: one below it of its own, or `log`, which holds the long log."""
@@ -48,8 +54,10 @@ MEASURES: Mapping[str, Measure] = {
     "page": lambda folder, extent: page(folder / "log", extent.events),
     "start": lambda folder, extent: start(folder / "log", extent.events, extent.rounds),
     "rebuild": lambda folder, extent: rebuild(folder / "log", extent.events, extent.rounds),
-    "chaos": lambda folder, extent: chaos(folder / "chaos", extent.kills),
+    "chaos": lambda folder, extent: chaos(folder / "chaos", extent.chaos),
     "partings": lambda folder, extent: partings(folder / "partings", extent.partings),
+    "kills": lambda folder, extent: kills(folder / "kills", extent.kills),
+    "cuts": lambda folder, extent: cuts(folder / "cuts", extent.cuts),
 }
 
 
@@ -59,6 +67,8 @@ def measure(name: str, folder: Path, extent: Extent) -> Report:
         directory.mkdir(parents=True, exist_ok=True)
     try:
         return asyncio.run(_awaited(MEASURES[name](folder, extent)))
+    except NoVolume as error:
+        raise Failure(Exit.USAGE, f"{name}: {error}", NoVolume.remedy) from error
     except (NoStart, Unfound) as error:
         raise Failure(Exit.UNAVAILABLE, f"{name}: {error}", "canopy doctor") from error
 

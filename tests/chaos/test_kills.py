@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.bench.chaos import Journal, chaos
+from gateway.bench.chaos import chaos
+from gateway.bench.crowd import Journal
+from gateway.bench.cuts import cuts
+from gateway.bench.kills import kills
 from gateway.bench.partings import partings
 
 
@@ -15,6 +18,24 @@ from gateway.bench.partings import partings
 async def test_no_acknowledged_post_is_lost_or_doubled_by_kill_9(tmp_path: Path) -> None:
     """With this seed it kills the actors, the keeper of the broker, broker, gateway, broker."""
     report = await chaos(tmp_path, rounds=5, seed=9)
+
+    assert report.held, report.rows()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+async def test_a_death_at_every_point_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    report = await kills(tmp_path)
+
+    assert report.held, report.rows()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.usefixtures("disks")
+async def test_no_acknowledged_post_is_lost_by_a_power_cut(tmp_path: Path) -> None:
+    """Log, vault and tables lie on the disk that goes dark."""
+    report = await cuts(tmp_path, count=2)
 
     assert report.held, report.rows()
 
