@@ -14,12 +14,12 @@ from bus.attachment import Bus, attached, prepared
 from bus.identity_file import identify
 from bus.log import Log, Stored
 from bus.roles import Endpoint
-from bus.server import Broker, broker
 from bus.telemetry import Telemetry
 from bus.topology import Durable
 from schemas.envelope import Event, Id, Key
 from schemas.settings import MIB, Settings
 from tests.examples import header
+from tests.simulated import Running, started
 
 DEADLINE_S = 10.0
 
@@ -48,10 +48,10 @@ async def bus_on(
 
 
 @asynccontextmanager
-async def fresh_broker(knobs: Settings, *durables: Durable) -> AsyncIterator[Broker]:
+async def fresh_broker(knobs: Settings, *durables: Durable) -> AsyncIterator[Running]:
     """A broker in the settings' directory, with all that must exist in it."""
     identify(knobs.data_directory)
-    async with broker(knobs) as running:
+    async with started(knobs) as running:
         await prepared(running.endpoint, knobs, durables)
         yield running
 

@@ -12,6 +12,7 @@ from bus.connection import connected
 from bus.server import Broker, broker
 from bus.topology import ensure
 from schemas.settings import MIB, Settings
+from tests.simulated import BROKERS, Kind
 
 
 @pytest.fixture
@@ -23,6 +24,13 @@ def settings(tmp_path: Path) -> Settings:
         nats_health_every_s=0.05,
         nats_silence_s=2,
     )
+
+
+@pytest.fixture(params=BROKERS)
+def each_broker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test runs on the real broker and on the one of the simulator."""
+    monkeypatch.setattr(Kind, "chosen", request.param)
+    monkeypatch.setattr(Kind, "disks", {})
 
 
 @pytest.fixture

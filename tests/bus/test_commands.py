@@ -14,12 +14,12 @@ import pytest
 
 from bus.attachment import Bus
 from bus.commands import REQUEST, Handle, LocalCommands, Unavailable, WireCommands, serve
-from bus.server import Broker
 from schemas.envelope import Answer, Fact, Refusal, Refused, Request
 from schemas.message import PostMessage
 from schemas.settings import Settings
 from tests.examples import request
 from tests.logs import DEADLINE_S, bus_on, fresh_broker, line, settings
+from tests.simulated import Running
 
 SAY = request("message", "general.M1", PostMessage(content="Hi. ✓"), expected=7)
 
@@ -30,13 +30,13 @@ def knobs(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-async def running(knobs: Settings) -> AsyncIterator[Broker]:
+async def running(knobs: Settings) -> AsyncIterator[Running]:
     async with fresh_broker(knobs) as one:
         yield one
 
 
 @pytest.fixture
-async def bus(running: Broker, knobs: Settings) -> AsyncIterator[Bus]:
+async def bus(running: Running, knobs: Settings) -> AsyncIterator[Bus]:
     async with bus_on(running.endpoint, knobs) as one:
         yield one
 
@@ -102,7 +102,7 @@ async def test_no_answer_in_time_is_unavailable(bus: Bus) -> None:
             await commands.send(SAY)
 
 
-async def test_an_answer_lost_on_the_way_is_unavailable(running: Broker, knobs: Settings) -> None:
+async def test_an_answer_lost_on_the_way_is_unavailable(running: Running, knobs: Settings) -> None:
     """Like any other that does not come."""
     async with (
         bus_on(running.endpoint, knobs) as bus,
@@ -119,7 +119,7 @@ async def test_an_answer_lost_on_the_way_is_unavailable(running: Broker, knobs: 
         assert await commands.send(SAY) == await done(SAY)
 
 
-async def test_a_lost_broker_is_unavailable_at_once(bus: Bus, running: Broker) -> None:
+async def test_a_lost_broker_is_unavailable_at_once(bus: Bus, running: Running) -> None:
     """Whoever waits and whoever comes later."""
     await running.stop(DEADLINE_S)
 

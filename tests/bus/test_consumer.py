@@ -13,16 +13,18 @@ from bus.attachment import Bus
 from bus.codec import Undecodable
 from bus.connection import connected
 from bus.consumer import PULL_MAX, ConsumerLost, Delivery
-from bus.server import Broker
 from bus.topology import Durable
 from bus.wire import BrokerLost
 from schemas.message import MessagePosted
 from schemas.settings import Settings
 from tests.logs import DEADLINE_S, bus_on, fresh_broker, settings, told
+from tests.simulated import Running
 
 HI = MessagePosted(content="Hi.")
 SCRIBE = Durable("scribe")
 CLERK = Durable("clerk", "evt.cursor.>")
+
+pytestmark = pytest.mark.usefixtures("each_broker")
 
 
 @pytest.fixture
@@ -31,14 +33,14 @@ def knobs(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-async def running(knobs: Settings) -> AsyncIterator[Broker]:
+async def running(knobs: Settings) -> AsyncIterator[Running]:
     """A broker with two consumers: of everything, and of cursors."""
     async with fresh_broker(knobs, SCRIBE, CLERK) as one:
         yield one
 
 
 @pytest.fixture
-async def bus(running: Broker, knobs: Settings) -> AsyncIterator[Bus]:
+async def bus(running: Running, knobs: Settings) -> AsyncIterator[Bus]:
     async with bus_on(running.endpoint, knobs) as one:
         yield one
 
@@ -83,7 +85,7 @@ async def test_a_consumer_hears_what_it_asked_for(bus: Bus) -> None:
 
 
 async def test_what_is_done_is_not_delivered_again(
-    bus: Bus, running: Broker, knobs: Settings
+    bus: Bus, running: Running, knobs: Settings
 ) -> None:
     """The place is the broker's: another process goes on where this one stopped."""
     for nth in range(4):
@@ -137,7 +139,7 @@ async def test_a_consumer_that_is_not_there_is_an_error(bus: Bus) -> None:
 
 
 async def test_a_consumer_that_is_deleted_is_an_error(
-    bus: Bus, running: Broker, knobs: Settings
+    bus: Bus, running: Running, knobs: Settings
 ) -> None:
     """For whoever waits on it, and for whoever has still to acknowledge."""
     await told(bus.log, HI, "general.M1")
@@ -154,7 +156,7 @@ async def test_a_consumer_that_is_deleted_is_an_error(
             await anext(deliveries)
 
 
-async def test_a_broker_that_ends_politely_is_lost_too(bus: Bus, running: Broker) -> None:
+async def test_a_broker_that_ends_politely_is_lost_too(bus: Bus, running: Running) -> None:
     """It says so to whoever waits for news."""
     waiting = asyncio.create_task(delivered(bus, 2))
     await told(bus.log, HI)
@@ -164,7 +166,7 @@ async def test_a_broker_that_ends_politely_is_lost_too(bus: Bus, running: Broker
         await waiting
 
 
-async def test_a_lost_broker_is_an_error(bus: Bus, running: Broker) -> None:
+async def test_a_lost_broker_is_an_error(bus: Bus, running: Running) -> None:
     """Of the kind that makes the root attach anew."""
     await told(bus.log, HI)
     async with asyncio.timeout(DEADLINE_S), aclosing(bus.deliveries("scribe")) as deliveries:

@@ -19,6 +19,7 @@ from schemas.message import MessageEdited, MessagePosted
 from schemas.settings import KIB
 from tests.examples import header
 from tests.logs import DEADLINE_S, fresh_bus, listened, settings, told
+from tests.simulated import BROKERS, Kind
 
 HI = MessagePosted(content="Hi. Hæ? ✓ 🐝")
 HO = MessageEdited(content="Ho.")
@@ -26,12 +27,15 @@ MANY = 300
 PAYLOAD_BYTES_MAX = 64 * KIB
 
 
-@pytest.fixture(params=["memory", "jetstream"])
-async def log(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Log]:
+@pytest.fixture(params=["memory", *BROKERS])
+async def log(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Log]:
     """An empty log of each kind."""
     if request.param == "memory":
         yield MemoryLog(payload_bytes_max=PAYLOAD_BYTES_MAX)
     else:
+        monkeypatch.setattr(Kind, "chosen", request.param)
         knobs = settings(tmp_path, payload_bytes_max=PAYLOAD_BYTES_MAX, tail_fetch_max=64)
         async with fresh_bus(knobs) as bus:
             yield bus.log
@@ -232,6 +236,7 @@ async def test_an_epoch_is_sixteen_digits(log: Log) -> None:
     assert re.fullmatch("[0-9a-f]{16}", log.epoch)
 
 
+@pytest.mark.usefixtures("each_broker")
 async def test_another_log_is_another_epoch_and_a_restart_is_not(tmp_path: Path) -> None:
     """On the real broker: the epoch is the stream's own."""
     async with fresh_bus(settings(tmp_path / "one")) as bus:

@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 
 from bus.attachment import Bus
-from bus.server import Broker
 from bus.snapshots import MemorySnapshots, Snapshot, Snapshots
 from schemas.settings import Settings
 from tests.logs import DEADLINE_S, bus_on, fresh_broker, fresh_bus, settings
+from tests.simulated import Running
 
 FIRST = Snapshot(version="v1", seq=3, state={"posted": ["Hæ?", None]}, applied={"r1": 1, "r2": 3})
 SECOND = FIRST.model_copy(update={"seq": 9})
+
+pytestmark = pytest.mark.usefixtures("each_broker")
 
 
 @pytest.fixture
@@ -23,13 +25,13 @@ def knobs(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-async def running(knobs: Settings) -> AsyncIterator[Broker]:
+async def running(knobs: Settings) -> AsyncIterator[Running]:
     async with fresh_broker(knobs) as one:
         yield one
 
 
 @pytest.fixture
-async def bus(running: Broker, knobs: Settings) -> AsyncIterator[Bus]:
+async def bus(running: Running, knobs: Settings) -> AsyncIterator[Bus]:
     async with bus_on(running.endpoint, knobs) as one:
         yield one
 
@@ -59,7 +61,7 @@ async def test_the_last_one_is_kept_for_each_aggregate(snapshots: Snapshots) -> 
     assert await snapshots.load("message", "general") is None
 
 
-async def test_they_survive_the_process(bus: Bus, running: Broker, knobs: Settings) -> None:
+async def test_they_survive_the_process(bus: Bus, running: Running, knobs: Settings) -> None:
     """They lie in the broker."""
     await (await bus.snapshots()).save("account", "ann", FIRST)
 
@@ -87,7 +89,7 @@ async def test_one_that_is_too_large_is_not_kept_and_hurts_nobody(bus: Bus) -> N
     assert await snapshots.load("account", "ann") == FIRST
 
 
-async def test_a_broker_that_is_gone_costs_the_snapshot_only(bus: Bus, running: Broker) -> None:
+async def test_a_broker_that_is_gone_costs_the_snapshot_only(bus: Bus, running: Running) -> None:
     """Who decides goes on without, as long as there is a log."""
     snapshots = await bus.snapshots()
     await running.stop(DEADLINE_S)

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,6 @@ from bus.attachment import Bus
 from bus.connection import wired
 from bus.jetstream import JetStreamLog
 from bus.log import Conflict, Unacknowledged, Unstored
-from bus.server import broker
 from bus.wire import BrokerLost
 from schemas.message import MessagePosted
 from schemas.settings import KIB
@@ -36,12 +33,15 @@ from tests.logs import (
     settings,
     told,
 )
+from tests.simulated import killed, started
 
 HI = MessagePosted(content="Hi.")
 SUBJECT = "evt.message.general.M1"
 WRONG_LAST_SEQUENCE = 10071
 DUPLICATE_IN_BATCH = 10201
 COMMITS = 2000
+
+pytestmark = pytest.mark.usefixtures("each_broker")
 
 
 @pytest.fixture
@@ -248,7 +248,7 @@ async def test_a_full_log_says_so(tmp_path: Path) -> None:
 async def test_a_log_that_is_not_there_stores_nothing(tmp_path: Path) -> None:
     """And says so at once: the broker knows that nobody listens."""
     knobs = settings(tmp_path, append_timeout_s=60)
-    async with broker(knobs) as running, wired(running.endpoint, "actors") as wire:
+    async with started(knobs) as running, wired(running.endpoint, "actors") as wire:
         log = JetStreamLog(wire, knobs, "0" * 16)
         flushing = asyncio.create_task(log.flush())
         outcomes = await asyncio.gather(
@@ -291,7 +291,7 @@ async def test_a_killed_broker_is_noticed_at_once_and_has_lost_nothing(tmp_path:
             try:
                 acknowledged[one.id] = await bus.log.append(one, [HI], 0)
                 if len(acknowledged) == COMMITS // 4:
-                    os.kill(running.pid, signal.SIGKILL)
+                    killed(running)
             except Unacknowledged as error:
                 unknown.append(error)
 

@@ -11,13 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.server import Broker
 from bus.wire import BrokerLost, TooLarge, Wire, dial
 from schemas.settings import Settings
 from tests.logs import DEADLINE_S, bus_on, fresh_broker, settings
+from tests.simulated import Running
 
 HEADERS = (b"", b"NATS/1.0\r\n\r\n")
 INFO = b'INFO {"max_payload": 1024}\r\n'
+
+pytestmark = pytest.mark.usefixtures("each_broker")
 
 
 @pytest.fixture
@@ -26,13 +28,13 @@ def knobs(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-async def running(knobs: Settings) -> AsyncIterator[Broker]:
+async def running(knobs: Settings) -> AsyncIterator[Running]:
     async with fresh_broker(knobs) as one:
         yield one
 
 
 @pytest.fixture
-async def wire(running: Broker, knobs: Settings) -> AsyncIterator[Wire]:
+async def wire(running: Running, knobs: Settings) -> AsyncIterator[Wire]:
     """A wire of the role that may say most."""
     async with bus_on(running.endpoint, knobs) as bus:
         yield bus.wire
@@ -71,7 +73,7 @@ async def test_no_answer_in_time_is_a_timeout(wire: Wire) -> None:
     assert await next_question == b"now"
 
 
-async def test_a_queue_shares_the_work(running: Broker, knobs: Settings, wire: Wire) -> None:
+async def test_a_queue_shares_the_work(running: Running, knobs: Settings, wire: Wire) -> None:
     """One message, one of the subscribers, whatever process it is in."""
     answered: asyncio.Queue[bytes] = asyncio.Queue()
     async with bus_on(running.endpoint, knobs) as other:
@@ -116,7 +118,7 @@ async def test_what_a_role_may_not_say_ends_its_connection(wire: Wire) -> None:
         await wire.lost
 
 
-async def test_a_wrong_password_is_refused(running: Broker) -> None:
+async def test_a_wrong_password_is_refused(running: Running) -> None:
     """With the broker's own words."""
     with pytest.raises(BrokerLost, match="Authorization Violation"):
         await dial(running.endpoint.url, "actors", "wrong")
@@ -128,7 +130,7 @@ async def test_a_broker_that_is_not_there_is_an_os_error() -> None:
         await dial("nats://127.0.0.1:1")
 
 
-async def test_the_end_of_the_broker_is_the_end_of_every_wait(running: Broker, wire: Wire) -> None:
+async def test_the_end_of_the_broker_is_the_end_of_every_wait(running: Running, wire: Wire) -> None:
     """At once, not after the deadline."""
     wire.subscribe("cmd.>", lambda *_: None, "actors")
     asking = [asyncio.create_task(wire.ask("cmd.message.x", b"", 60)) for _ in range(3)]
@@ -140,7 +142,7 @@ async def test_the_end_of_the_broker_is_the_end_of_every_wait(running: Broker, w
     assert {type(error) for error in errors} == {BrokerLost}
 
 
-async def test_closing_on_purpose_loses_nothing(running: Broker) -> None:
+async def test_closing_on_purpose_loses_nothing(running: Running) -> None:
     """`lost` is for what we did not wish."""
     user, password = running.endpoint.login("actors")
     wire = await dial(running.endpoint.url, user, password)
