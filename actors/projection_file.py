@@ -52,22 +52,38 @@ BATCH = pa.schema(
         ("time", pa.timestamp("ms")),
         ("origin", pa.string()),
         ("author", pa.string()),
-        ("cause", pa.string()),
         ("clock", pa.string()),
         ("noun", pa.string()),
         ("id", pa.string()),
         ("kind", pa.string()),
         ("data", pa.string()),
-        ("fingerprint", pa.string()),
     ]
 )
-"""What a projection's SQL reads as `batch`: one row for each event; `data` is its JSON, and
-`fingerprint` that of a request with an Idempotency-Key, else empty."""
+"""What a projection's SQL reads as `batch`: one row for each event; `data` is its JSON."""
+
+COMMITS = pa.schema(
+    [
+        ("seq", pa.uint64()),
+        ("time", pa.timestamp("ms")),
+        ("noun", pa.string()),
+        ("key", pa.string()),
+        ("id", pa.string()),
+        ("author", pa.string()),
+        ("origin", pa.string()),
+        ("cause", pa.string()),
+        ("correlation", pa.string()),
+        ("parent", pa.string()),
+        ("fingerprint", pa.string()),
+        ("kinds", pa.list_(pa.string())),
+    ]
+)
+"""What it reads as `commits`: one row for each commit; `kinds` are those of its events."""
 
 KIND = BATCH.get_field_index("kind")
-FINGERPRINT = BATCH.get_field_index("fingerprint")
-KEYED = "*"
-"""What a statement concerns that names no kind: whatever a request with a key has caused."""
+ALONE = {kind: (kind,) for kind in EVENTS}
+"""The kinds of a commit that says one thing, as nearly all do."""
+EVERY = "*"
+"""What a statement concerns that names no kind: every commit."""
 
 
 class Poison(Exception):
@@ -107,7 +123,7 @@ class Statements:
 
 def _kinds(statement: str) -> frozenset[str]:
     named = frozenset(re.findall(r"'([a-z_]+)'", statement)) & EVENTS.keys()
-    return named or frozenset({KEYED})
+    return named or frozenset({EVERY})
 
 
 class ProjectionFile:
@@ -169,9 +185,10 @@ class ProjectionFile:
     def _fold(self, stored: Sequence[Stored]) -> None:
         if stored[0].seq <= self.seq:
             raise Displaced(f"{self.path} has folded position {stored[0].seq} before")
-        table, kinds = batch(stored)
+        facts, commits, kinds = batch(stored)
         connection = self._connection
-        connection.register("batch", table)
+        connection.register("batch", facts)
+        connection.register("commits", commits)
         connection.begin()
         try:
             for statement, concerned in self.statements.inserts:
@@ -185,6 +202,7 @@ class ProjectionFile:
             raise
         connection.commit()
         connection.unregister("batch")
+        connection.unregister("commits")
         self.seq = stored[-1].seq
 
     def answers(self, statements: Statements) -> bool:
@@ -246,37 +264,44 @@ class ProjectionFile:
         self._connection.close()
 
 
-def batch(stored: Sequence[Stored]) -> tuple[pa.Table, set[str]]:
-    """The rows of a batch of commits, one for each event, and the kinds among them.
+def batch(stored: Sequence[Stored]) -> tuple[pa.Table, pa.Table, set[str]]:
+    """What a batch of commits gives the SQL: its events, its commits, and what it concerns.
 
-    Raises `codec.Undecodable`.
+    Cells are strung together and no rows are kept: tuples by the thousand would keep the collector
+    busy, which costs as much as all the rest. Raises `codec.Undecodable`.
     """
-    rows: list[tuple[Any, ...]] = []
+    facts: list[Any] = []
+    commits: list[Any] = []
     try:
         for one in stored:
-            rows += _rows(one)
-        columns = list(zip(*rows, strict=True)) or [()] * len(BATCH)
-        arrays = [
-            pa.array(column, field.type) for column, field in zip(columns, BATCH, strict=True)
-        ]
+            _read(one, facts, commits)
+        tables = _table(BATCH, facts), _table(COMMITS, commits)
     except (ValueError, KeyError, TypeError, OverflowError, pa.ArrowException) as error:
         raise codec.Undecodable(f"not a commit of ours: {error}") from error
-    kinds = {*columns[KIND], *([KEYED] if any(columns[FINGERPRINT]) else [])}
-    return pa.Table.from_arrays(arrays, schema=BATCH), kinds
+    return *tables, {EVERY, *facts[KIND :: len(BATCH)]}
 
 
-def _rows(one: Stored) -> Iterator[tuple[Any, ...]]:
-    """The rows of one commit."""
+def _table(schema: pa.Schema, cells: list[Any]) -> pa.Table:
+    arrays = [pa.array(cells[n :: len(schema)], field.type) for n, field in enumerate(schema)]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _read(one: Stored, facts: list[Any], commits: list[Any]) -> None:
+    """Adds the cells of one commit to both."""
     commit = codec.parse(one.payload)
     header = commit["header"]
-    clock = header["clock"]
+    clock, origin, author = header["clock"], header["origin"], header["author"]
+    time = milliseconds(clock)
     if (header["noun"], header["key"]) != (one.noun, one.key):
         raise codec.Undecodable(f"a commit of {header['noun']} {header['key']} lies elsewhere")
+    kinds: tuple[str, ...] = ()
     for nth, fact in enumerate(commit["events"]):
         kind = fact["kind"]
-        if kind not in EVENTS:
+        if kind not in ALONE:
             raise codec.Undecodable(f"unknown kind {kind!r}: upgrade Canopy to read this log")
+        kinds = (*kinds, kind) if kinds else ALONE[kind]
         data = orjson.dumps(fact["data"]).decode()
-        yield (one.seq, nth, milliseconds(clock), header["origin"], header["author"],
-               header["cause"], clock, one.noun, one.key, kind, data,
-               header.get("fingerprint", ""))  # fmt: skip
+        facts += (one.seq, nth, time, origin, author, clock, one.noun, one.key, kind, data)
+    commits += (one.seq, time, one.noun, one.key, header["id"], author, origin, header["cause"],
+                header["correlation"], header.get("parent", ""), header.get("fingerprint", ""),
+                kinds)  # fmt: skip

@@ -21,7 +21,7 @@ from actors.workspace.reactor import WELCOME
 
 AGGREGATES: tuple[Aggregate[Any], ...] = (ACCOUNT, CHANNEL, CURSOR, MESSAGE, RECEIPT, WORKSPACE)
 REACTORS: tuple[Reactor, ...] = (WELCOME,)
-PROJECTIONS: tuple[str, ...] = ("account", "channel", "cursor", "message", "receipt", "workspace")
+PROJECTIONS: tuple[str, ...] = ("account", "channel", "commit", "cursor", "message", "workspace")
 
 
 def statements() -> Statements:

@@ -15,7 +15,7 @@ import orjson
 import structlog
 from aiohttp import web
 
-from actors.receipt import queries
+from actors.commit import queries
 from bus.crypto import Identity
 from bus.log import Log
 from bus.turns import Turns

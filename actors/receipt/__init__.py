@@ -1,1 +1,1 @@
-"""The room of receipts: `aggregate.py` decides, `projection.sql` tabulates, `queries.py` reads."""
+"""The room of receipts: `aggregate.py` decides; that one was kept, the room of commits tells."""
