@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import duckdb
 import orjson
@@ -78,6 +78,9 @@ COMMITS = pa.schema(
     ]
 )
 """What it reads as `commits`: one row for each commit; `kinds` are those of its events."""
+
+Rows: TypeAlias = pa.Table
+"""Events in the shape of `BATCH`, or commits in that of `COMMITS`."""
 
 KIND = BATCH.get_field_index("kind")
 ALONE = {kind: (kind,) for kind in EVENTS}
@@ -183,9 +186,24 @@ class ProjectionFile:
             self.fold(stored[middle:])
 
     def _fold(self, stored: Sequence[Stored]) -> None:
-        if stored[0].seq <= self.seq:
-            raise Displaced(f"{self.path} has folded position {stored[0].seq} before")
-        facts, commits, kinds = batch(stored)
+        self._insert(*batch(stored), stored[0].seq, stored[-1].seq)
+
+    def fold_rows(self, facts: Rows, commits: Rows, first: int, last: int) -> None:
+        """Put the positions *first* to *last* into the tables, from rows that `batch` has made of
+        them. Raises as `fold` does; then nothing of them is in the tables.
+        """
+        if first != self.seq + 1:
+            raise Displaced(f"{self.path} is at position {self.seq}, and {first} comes next")
+        kinds = {EVERY, *facts.column(KIND).unique().to_pylist()}
+        try:
+            self._insert(facts, commits, kinds, first, last)
+        except UNFIT as error:
+            raise Poison(f"positions {first} to {last} cannot be projected: {error}") from error
+
+    def _insert(self, facts: Rows, commits: Rows, kinds: set[str], first: int, last: int) -> None:
+        """Fill the tables, as far as it concerns *kinds*, and move the position to *last*."""
+        if first <= self.seq:
+            raise Displaced(f"{self.path} has folded position {first} before")
         connection = self._connection
         connection.register("batch", facts)
         connection.register("commits", commits)
@@ -194,7 +212,7 @@ class ProjectionFile:
             for statement, concerned in self.statements.inserts:
                 if concerned & kinds:
                     connection.execute(statement)
-            moved = connection.execute(MOVE, [stored[-1].seq, self.seq]).fetchall()
+            moved = connection.execute(MOVE, [last, self.seq]).fetchall()
             if moved != [(1,)]:
                 raise Displaced(f"{self.path} is no longer at position {self.seq}")
         except BaseException:
@@ -203,7 +221,12 @@ class ProjectionFile:
         connection.commit()
         connection.unregister("batch")
         connection.unregister("commits")
-        self.seq = stored[-1].seq
+        self.seq = last
+
+    @property
+    def engine(self) -> str:
+        """What makes the tables, and their hashes."""
+        return f"duckdb {duckdb.__version__}"
 
     def answers(self, statements: Statements) -> bool:
         """Whether queries that were written for *statements* find their columns here."""
@@ -264,7 +287,7 @@ class ProjectionFile:
         self._connection.close()
 
 
-def batch(stored: Sequence[Stored]) -> tuple[pa.Table, pa.Table, set[str]]:
+def batch(stored: Sequence[Stored]) -> tuple[Rows, Rows, set[str]]:
     """What a batch of commits gives the SQL: its events, its commits, and what it concerns.
 
     Cells are strung together and no rows are kept: tuples by the thousand would keep the collector

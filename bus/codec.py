@@ -46,15 +46,20 @@ def encode(
     header's digest."""
     body = b"[%b]" % b",".join([_fact(event, upcasters) for event in events])
     head = msgspec.json.encode(msgspec.structs.replace(header, digest=digest(body)))
-    attributes = (
+    return attributes(header), b"".join((OPENING, head, MIDDLE, body, b"}"))
+
+
+def attributes(header: Header) -> bytes:
+    """The NATS header block of a commit, still open at its end."""
+    told = (
         f"NATS/1.0\r\nce-specversion: 1.0\r\nce-id: {header.id}\r\n"
         f"ce-type: canopy.{header.noun}.committed\r\nce-source: /nodes/{header.origin}\r\n"
         f"ce-subject: {header.noun}/{header.key}\r\nce-time: {iso(header.clock)}\r\n"
         "content-type: application/json\r\n"
     )
     if TRACEPARENT.fullmatch(header.traceparent):  # Callers send what they like; see also CR LF.
-        attributes += f"traceparent: {header.traceparent}\r\n"
-    return attributes.encode(), b"".join((OPENING, head, MIDDLE, body, b"}"))
+        told += f"traceparent: {header.traceparent}\r\n"
+    return told.encode()
 
 
 def _fact(event: Event, upcasters: Upcasters) -> bytes:
@@ -101,6 +106,24 @@ def decode(payload: bytes, seq: int = 0, upcasters: Upcasters = UPCASTERS) -> Co
 def revive(fact: dict[str, Any]) -> Event:
     """The event that a fact tells of. Raises KeyError for an unknown kind."""
     return EVENTS[fact["kind"]].model_validate({"kind": fact["kind"], **fact["data"]})
+
+
+def prove(payload: bytes) -> Header:
+    """The header in *payload*, whose events have the digest that it tells; they are not looked
+    into. Raises `Undecodable`.
+    """
+    # A quote within a text is written \\", so the first of these bytes end the header; and a header
+    # with a field of that name is none of ours.
+    end = payload.find(MIDDLE)
+    if not payload.startswith(OPENING) or not payload.endswith(b"}") or end < 0:
+        raise Undecodable("does not begin with a header that events follow")
+    try:
+        header = HEADERS.decode(payload[len(OPENING) : end])
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise Undecodable(f"its header cannot be read: {error}") from error
+    if header.digest != digest(payload[end + len(MIDDLE) : -1]):
+        raise Undecodable("the events do not have the digest in the header")
+    return header
 
 
 def split(payload: bytes) -> tuple[bytes, bytes]:

@@ -26,7 +26,7 @@ from nacl.signing import SigningKey, VerifyKey
 from schemas.envelope import Header
 
 SigningPurpose = Literal[
-    "commit", "bind-exchange", "invite", "handshake", "checkpoint", "revocation"
+    "commit", "bind-exchange", "invite", "handshake", "checkpoint", "revocation", "backup"
 ]
 """What this node may vouch for. Signed bytes are `canopy/1 <purpose> ‖ 0x00 ‖ data`."""
 

@@ -13,9 +13,15 @@ import signal
 from collections.abc import Callable, Mapping
 from typing import Literal, get_args
 
+CopyPoint = Literal[
+    "archive.written",  # a backup or an export is on the disk, under a draft's name
+]
+"""Places that no node comes by: in commands that end when their one task ends."""
+
 Point = Literal[
     "append.sent",  # a group of commits has left for the broker
     "append.stored",  # the broker has acknowledged it, nobody else knows
+    CopyPoint,
 ]
 VARIABLE = "CANOPY_FAULT"
 

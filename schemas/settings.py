@@ -146,6 +146,14 @@ class Settings(BaseModel):
     live_message_bytes_max: int = _knob(64 * KIB, "bytes", "Of one message from a client.", ge=1024)
     typing_ttl_s: float = _knob(6.0, "seconds", "Until a typing sign fades.", gt=0)
 
+    # --- Backups ----------------------------------------------------------------------------------
+    archive_part_commits_max: int = _knob(
+        50_000, "commits", "In one part of an export or a backup.", ge=1, le=1_000_000
+    )
+    archive_part_bytes_max: int = _knob(
+        64 * MIB, "bytes", "Of the payloads in one part, before compression.", ge=MIB, le=512 * MIB
+    )
+
     # --- Requests ---------------------------------------------------------------------------------
     body_bytes_max: int = _knob(1 * MIB, "bytes", "Of one request.", ge=1024)
     request_timeout_s: float = _knob(30.0, "seconds", "For one request as a whole.", gt=0)

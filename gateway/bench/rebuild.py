@@ -37,7 +37,7 @@ FOLDED_S = 300.0
 async def rebuild(directory: Path, events: int = EVENTS, rounds: int = 3) -> Report:
     """Events a second from the log into empty tables, and the folding process's peak memory."""
     await seeded(directory, events)
-    measured = [await _folded(directory) for _ in range(rounds)]
+    measured = [await folded(directory) for _ in range(rounds)]
     figures = (
         Figure("folded", middle(measured, "events_per_s"), "events/s", 45_000, rising=True),
         Figure("peak of the folding process", middle(measured, "peak_mib"), "MiB"),
@@ -46,7 +46,8 @@ async def rebuild(directory: Path, events: int = EVENTS, rounds: int = 3) -> Rep
     return Report("rebuild", conditions, figures, tuple(measured))
 
 
-async def _folded(directory: Path) -> dict[str, Any]:
+async def folded(directory: Path) -> dict[str, Any]:
+    """What one process makes of the log in *directory*: its speed, its peak, its tables."""
     words = [sys.executable, "-m", "gateway.bench.rebuild", str(directory)]
     async with process(words) as running:
         try:
@@ -66,9 +67,11 @@ async def _fold(directory: Path) -> dict[str, Any]:
                 await reads.open()
                 head = await bus.log.head()
                 took_s = await _until(reads, head)
+                tables = {name: str(sum_) for name, (_, sum_) in reads.file.hashes(head).items()}
                 reads.close()
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"events": head, "events_per_s": reads.position / took_s, "peak_mib": peak_mib}
+    rate = reads.position / took_s
+    return {"events": head, "events_per_s": rate, "peak_mib": peak_mib, "tables": tables}
 
 
 async def _until(reads: Reads, head: int) -> float:

@@ -13,15 +13,16 @@ from typing import Any
 
 import typer
 
-from gateway.cli import bench, channel, config, key, log, node, user
+from gateway.cli import archive, bench, channel, config, key, log, node, user
 from gateway.cli.call import share
 from gateway.cli.exits import MEANINGS, Exit, Failure
 from gateway.cli.terminal import Enough, Terminal
 
 RUNNING = "The node"
+KEEPING = "Copies"
 TALKING = "Talking"
 WATCHING = "The log"
-ALONE = frozenset({"up", "run", "doctor", "config", "bench"})
+ALONE = frozenset({"up", "run", "doctor", "config", "bench", "export"})
 """Commands that speak to no node."""
 
 EPILOG = "Exit codes: " + "; ".join(f"{int(code)} {text}" for code, text in MEANINGS.items()) + "."
@@ -59,6 +60,7 @@ def tree() -> Any:
     app.add_typer(log.app, name="log", help="What has been stored.", rich_help_panel=WATCHING)
     for command in (node.verify, node.rebuild):
         app.command(rich_help_panel=WATCHING)(command)
+    app.command(rich_help_panel=KEEPING)(archive.export)
     group = typer.main.get_command(app)
     share(group, ALONE)
     return group

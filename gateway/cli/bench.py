@@ -33,6 +33,7 @@ class Measure(StrEnum):
     PAGE = "page"
     START = "start"
     REBUILD = "rebuild"
+    PARQUET = "parquet"
     CHAOS = "chaos"
     PARTINGS = "partings"
     KILLS = "kills"

@@ -16,6 +16,7 @@ from gateway.bench.kills import kills
 from gateway.bench.live import live
 from gateway.bench.node import NoStart
 from gateway.bench.page import page
+from gateway.bench.parquet import parquet
 from gateway.bench.partings import partings
 from gateway.bench.parts import Unfound
 from gateway.bench.posts import posts
@@ -55,6 +56,7 @@ MEASURES: Mapping[str, Measure] = {
     "start": lambda folder, extent: start(folder / "log", extent.events, extent.rounds),
     "rebuild": lambda folder, extent: rebuild(folder / "log", extent.events, extent.rounds),
     "chaos": lambda folder, extent: chaos(folder / "chaos", extent.chaos),
+    "parquet": lambda folder, extent: parquet(folder / "log", extent.events, extent.rounds),
     "partings": lambda folder, extent: partings(folder / "partings", extent.partings),
     "kills": lambda folder, extent: kills(folder / "kills", extent.kills),
     "cuts": lambda folder, extent: cuts(folder / "cuts", extent.cuts),

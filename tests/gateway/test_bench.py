@@ -11,6 +11,7 @@ from gateway.bench import hearing, posting
 from gateway.bench.live import live
 from gateway.bench.node import NoStart, ready
 from gateway.bench.page import page
+from gateway.bench.parquet import parquet
 from gateway.bench.posting import Load, times
 from gateway.bench.posts import BODY, posts
 from gateway.bench.rebuild import rebuild
@@ -53,13 +54,15 @@ async def test_sockets_are_weighed(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-async def test_a_long_log_is_written_once_and_measured_three_ways(tmp_path: Path) -> None:
+async def test_a_long_log_is_written_once_and_measured_four_ways(tmp_path: Path) -> None:
     folded = figures(await rebuild(tmp_path, EVENTS, rounds=1))
     paged = figures(await page(tmp_path, EVENTS, requests=5))
     started = figures(await start(tmp_path, EVENTS, rounds=1))
+    packed = figures(await parquet(tmp_path, EVENTS, rounds=1))
 
     assert folded["folded"] > 0
     assert paged["p50"] > 0
+    assert (packed["from Parquet"] > 0, packed["tables that differ"]) == (True, 0)
     assert started[f"node of {EVENTS:,} events"] > 0
 
 

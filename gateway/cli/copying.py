@@ -1,0 +1,88 @@
+"""What `canopy export` and its kin do, and how their ends are told.
+
+Apart from `archive.py` because it brings in everything that a node is made of.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from errno import EDQUOT, ENOSPC
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from actors.archive_files import Damaged, Taken
+from actors.archive_manifest import Manifest, Unsuitable
+from gateway import backup
+from gateway.cli.exits import Exit, Failure
+from gateway.cli.running import failures
+from gateway.cli.terminal import Terminal
+from schemas.settings import Settings
+
+Result = TypeVar("Result")
+Work = Callable[[backup.Progress], Coroutine[Any, Any, Result]]
+
+
+def export(settings: Settings, path: Path, terminal: Terminal) -> dict[str, Any]:
+    """What was written into *path*. Raises `Failure`."""
+    manifest = _shown(
+        lambda progress: backup.export(settings, path, progress), "copying", settings, terminal
+    )
+    return _told(path, manifest, sum(one.stat().st_size for one in path.iterdir()))
+
+
+def _told(path: Path, manifest: Manifest, size: int) -> dict[str, Any]:
+    return {
+        "path": str(path),
+        "node": manifest.node,
+        "last": manifest.last,
+        "events": manifest.events,
+        "chain": manifest.chain,
+        "bytes": size,
+        "keys": manifest.keys is not None,
+    }
+
+
+def _shown(work: Work[Result], what: str, settings: Settings, terminal: Terminal) -> Result:
+    """What comes of *work*, whose progress is shown on a terminal. Raises `Failure`."""
+    bar = Progress(
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,} commits"),
+        TimeRemainingColumn(), console=terminal.err, transient=True,
+        disable=terminal.json or not terminal.err.is_terminal,
+    )  # fmt: skip
+    with _ends(settings), bar:
+        task = bar.add_task(what, total=None)
+        return asyncio.run(work(lambda done, total: bar.update(task, completed=done, total=total)))
+
+
+@contextmanager
+def _ends(settings: Settings) -> Iterator[None]:
+    """What keeps an archive from being made or used, told as a `Failure`."""
+    try:
+        with _full(), failures(settings):
+            yield
+    except backup.NoNode as error:
+        raise Failure(Exit.USAGE, str(error), "Name it with --data.", "node_absent") from error
+    except Taken as error:
+        raise Failure(Exit.NO, f"{error}.", "", "taken") from error
+    except backup.NoRoom as error:
+        raise Failure(Exit.NO, str(error), "Make room, or write elsewhere.", "disk_full") from error
+    except Damaged as error:
+        remedy = "Nothing was kept of it. Take another copy; `canopy verify` proves the node's own."
+        raise Failure(Exit.NO, f"{error}.", remedy, "damaged") from error
+    except Unsuitable as error:
+        raise Failure(Exit.NO, f"It cannot be used: {error}.", "", "unsuitable") from error
+
+
+@contextmanager
+def _full() -> Iterator[None]:
+    """A disk that is full in the middle of it is told of as one that would be."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (ENOSPC, EDQUOT):
+            raise
+        raise backup.NoRoom(f"The disk is full: {error.strerror}. Nothing was kept.") from error
