@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from base64 import b32encode, b64decode, b64encode, urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as NotBase64
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from hmac import compare_digest
-from secrets import token_bytes, token_hex
+from secrets import token_bytes
 from typing import Any, Literal, get_args
 
 import orjson
@@ -22,8 +23,6 @@ from nacl.bindings import crypto_scalarmult_base, sodium_pad, sodium_unpad
 from nacl.exceptions import BadSignatureError, CryptoError
 from nacl.secret import Aead, SecretBox
 from nacl.signing import SigningKey, VerifyKey
-
-from schemas.envelope import Header
 
 SigningPurpose = Literal[
     "commit", "bind-exchange", "invite", "handshake", "checkpoint", "revocation", "backup"
@@ -223,37 +222,56 @@ def _stretched(passphrase: str, salt: bytes, cost: Cost) -> bytes:
     )
 
 
+# --- What lies outside the log, each under a key of its own --------------------------------------
+
+
+def new_key() -> bytes:
+    """A key (32 bytes) that nothing else gives."""
+    return token_bytes(Aead.KEY_SIZE)
+
+
+def wrapped(key: bytes, plaintext: bytes, aad: bytes) -> bytes:
+    """*plaintext* under *key*, bound to *aad*: 40 bytes longer."""
+    return bytes(Aead(key).encrypt(plaintext, aad))
+
+
+def unwrapped(key: bytes, box: bytes, aad: bytes) -> bytes:
+    """What was wrapped. Raises `Unsealable` for any other key, place or byte."""
+    try:
+        return Aead(key).decrypt(box, aad)
+    except (ValueError, CryptoError) as error:
+        raise Unsealable("cannot be unwrapped") from error
+
+
 # --- Sealed fields of events ---------------------------------------------------------------------
 #
-# {"sealed": {"alg": …, "key": <name of the key in the vault>, "nonce": …, "ct": …, "commit": …}}
+# {"alg": …, "key": <name of the key in the vault>, "nonce": …, "ct": …, "commit": …}
 #
 # The ciphertext stays in the log for ever; destroying its key in the vault is what erases it. The
 # cipher does not commit to its key, so `commit` does: one ciphertext has one reading.
 
 
-def seal_field(value: Any, aad: bytes) -> tuple[dict[str, Any], bytes]:
-    """The JSON *value* as a sealed field, bound to *aad*, and its fresh key (32 bytes).
+def seal_field(value: Any, aad: bytes, name: str, dek: bytes) -> dict[str, str]:
+    """The JSON *value* sealed under the fresh key *dek*, called *name*, and bound to *aad*.
 
     Only its length class shows: the plaintext is padded by at most 12 % (Padmé, PURBs 2019).
     """
-    dek, nonce, name = token_bytes(Aead.KEY_SIZE), token_bytes(Aead.NONCE_SIZE), token_hex(16)
+    nonce = token_bytes(Aead.NONCE_SIZE)
     plain = orjson.dumps(value)
     padded = sodium_pad(plain, _padded_size(len(plain) + 1))
     ciphertext = Aead(dek).encrypt(padded, _field_aad(name, aad), nonce).ciphertext
-    sealed = {
+    return {
         "alg": ALGORITHM,
         "key": name,
         "nonce": b64encode(nonce).decode(),
         "ct": b64encode(ciphertext).decode(),
         "commit": _commitment(dek, nonce),
     }
-    return {"sealed": sealed}, dek
 
 
-def open_field(sealed: dict[str, Any], dek: bytes, aad: bytes) -> Any:
-    """The JSON value in *sealed*. Raises `Unsealable` for any other key, place or byte."""
+def open_field(body: Mapping[str, Any], dek: bytes, aad: bytes) -> Any:
+    """The JSON value that was sealed. Raises `Unsealable` for any other key, place or byte."""
     try:
-        body = sealed["sealed"]
         if set(body) != {"alg", "key", "nonce", "ct", "commit"} or body["alg"] != ALGORITHM:
             raise Unsealable("sealed in a form that is not known here")
         nonce, ciphertext = _from_base64(body["nonce"]), _from_base64(body["ct"])
@@ -261,19 +279,16 @@ def open_field(sealed: dict[str, Any], dek: bytes, aad: bytes) -> Any:
             raise Unsealable("sealed under another key")
         padded = Aead(dek).decrypt(ciphertext, _field_aad(body["key"], aad), nonce)
         return orjson.loads(sodium_unpad(padded, len(padded)))
-    except (KeyError, TypeError, ValueError, CryptoError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, CryptoError) as error:
         raise Unsealable("cannot be opened") from error
 
 
-def header_identity(header: Header, path: str = "") -> bytes:
-    """What binds a sealed field to its place: the commit it stands in, and its *path* there.
-
-    Everything of the header that is known before its events are written; so not the digest.
+def place(*, noun: str, key: str, author: str, origin: str, clock: str, kind: str) -> bytes:
+    """What binds a sealed field to where it stands: its aggregate, who said it where and when, and
+    the kind of its event. All of it is known before the commit is written, and to every reader of
+    the tables.
     """
-    return _joined(
-        str(header.v), header.id, header.noun, header.key, header.author, header.origin,
-        header.clock, header.cause, header.correlation, header.parent, path,
-    )  # fmt: skip
+    return _joined(noun, key, author, origin, clock, kind)
 
 
 def _commitment(dek: bytes, nonce: bytes) -> str:

@@ -22,6 +22,12 @@ Point = Literal[
     "append.sent",  # a group of commits has left for the broker
     "append.stored",  # the broker has acknowledged it, nobody else knows
     CopyPoint,
+    "vault.kept",  # keys are on the disk, nothing is sealed under them yet
+    "vault.rewritten",  # a segment lies there anew without the keys that go
+    "vault.tabled",  # and so does the key table, under a table key that nobody knows yet
+    "vault.turned",  # the root has sealed the new table key beside the old one
+    "vault.overwritten",  # the old one is gone; its files still lie there
+    "vault.erased",  # nothing is left of it; the log does not say so yet
 ]
 VARIABLE = "CANOPY_FAULT"
 

@@ -45,8 +45,22 @@ def identify(directory: Path, passphrase: str | None = None, cost: Cost | None =
     record = _read(path)
     found = _revive(path, record, passphrase)
     if passphrase is not None and "locked" not in record:
-        written(path, json.dumps(_record(found, passphrase, cost), indent=1))
+        sealed = _record(found, passphrase, cost)
+        written(
+            path, json.dumps(sealed | {k: record[k] for k in ("vault",) if k in record}, indent=1)
+        )
     return found
+
+
+def vault_name(directory: Path) -> str:
+    """The vault that belongs to the identity in *directory*; empty while it has none yet."""
+    return str(_read(directory / FILE).get("vault", ""))
+
+
+def name_vault(directory: Path, name: str) -> None:
+    """From now on the identity in *directory* is nothing without the vault of that *name*."""
+    path = directory / FILE
+    written(path, json.dumps(_read(path) | {"vault": name}, indent=1))
 
 
 def _refuse_beside_a_log(directory: Path) -> None:

@@ -9,10 +9,16 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Protocol
 
 from bus.files import sync_directory, written_bytes
+
+LOCK_TIMEOUT_S = 30.0
+LOCK_RETRY_S = 0.001
 
 
 class Storage(Protocol):
@@ -23,6 +29,9 @@ class Storage(Protocol):
 
     def read(self, name: str) -> bytes:
         """All of a file. Raises FileNotFoundError."""
+
+    def size(self, name: str) -> int:
+        """How many bytes a file has. Raises FileNotFoundError."""
 
     def append(self, name: str, data: bytes) -> None:
         """Put *data* at the end of a file, which is made if it is not there."""
@@ -40,6 +49,10 @@ class Storage(Protocol):
     def hold(self, name: str) -> bool:
         """Whether *name* is this holder's alone from now on, until `close`: nobody else's `hold`
         of it succeeds meanwhile, in any process."""
+
+    def locked(self, name: str, *, shared: bool = False) -> AbstractContextManager[None]:
+        """*name* is this holder's alone as long as the block lasts, or, *shared*, nobody's alone.
+        Raises TimeoutError when others do not let go of it in `LOCK_TIMEOUT_S`."""
 
     def close(self) -> None:
         """Let go of everything."""
@@ -60,6 +73,9 @@ class Directory:
 
     def read(self, name: str) -> bytes:
         return (self.path / name).read_bytes()
+
+    def size(self, name: str) -> int:
+        return (self.path / name).stat().st_size
 
     def append(self, name: str, data: bytes) -> None:
         descriptor = self._descriptor(name)
@@ -86,6 +102,15 @@ class Directory:
             return False
         self._held.append(descriptor)
         return True
+
+    @contextmanager
+    def locked(self, name: str, *, shared: bool = False) -> Iterator[None]:
+        descriptor = os.open(self.path / f".{name}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            _lock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
 
     def close(self) -> None:
         for descriptor in (*self._open.values(), *self._held):
@@ -117,3 +142,17 @@ class Directory:
         descriptor = self._open.pop(name, None)
         if descriptor is not None:
             os.close(descriptor)
+
+
+def _lock(descriptor: int, kind: int) -> None:
+    """The kernel's own lock, which dies with its holder. Raises TimeoutError."""
+    until_s = monotonic() + LOCK_TIMEOUT_S
+    while True:
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if monotonic() > until_s:
+                raise TimeoutError("another process does not let go") from error
+            sleep(LOCK_RETRY_S)
+        else:
+            return

@@ -1,0 +1,38 @@
+"""Where a node's vault is kept: `vault/`, beside the `identity.json` that names it.
+
+A vault is made once, before its name is written into the identity; from then on a vault that is
+missing, half there or another one's is refused, and never replaced by a new one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from secrets import token_hex
+
+from bus.crypto import Identity
+from bus.identity_file import name_vault, vault_name
+from bus.key_table import KeyTable
+from bus.storage import Directory
+from bus.vault import LOCK, Vault
+
+DIRECTORY = "vault"
+
+
+def vault_in(directory: Path, identity: Identity) -> Vault:
+    """The vault of the node in *directory*, made on its first start.
+
+    Raises `bus.key_table.VaultUnusable`, or `bus.identity_file.IdentityUnusable`.
+    """
+    storage = Directory(directory / DIRECTORY)
+    where = str(storage.path)
+    with storage.locked(LOCK):
+        name = vault_name(directory)
+        if not name:
+            name = token_hex(8)
+            KeyTable(storage, identity, name, where).create()
+            name_vault(directory, name)
+    try:
+        return Vault(storage, identity, name, where)
+    except BaseException:
+        storage.close()
+        raise

@@ -1,0 +1,79 @@
+"""A node and its vault belong together: no new vault is made over what an old one has sealed."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from bus.crypto import Cost, Identity
+from bus.identity_file import identify, vault_name
+from bus.key_table import SLOTS, VaultUnusable
+from bus.vault_file import vault_in
+from tests.bus.vaults import WAIT_S
+
+CHEAP = Cost(passes=1, memory_bytes=8192)
+
+
+async def _used(directory: Path) -> tuple[Identity, str, bytes]:
+    """The identity in *directory*, which has kept one key; its name, and the key."""
+    node = identify(directory)
+    vault = vault_in(directory, node)
+    kept = await vault.keep("message.c1.m1", WAIT_S)
+    vault.close()
+    return node, kept.name, kept.key
+
+
+def _found(directory: Path, node: Identity, name: str) -> bytes | None:
+    vault = vault_in(directory, node)
+    try:
+        return vault.find(name)
+    finally:
+        vault.close()
+
+
+async def test_a_node_finds_its_vault_again(tmp_path: Path) -> None:
+    node, name, key = await _used(tmp_path)
+
+    assert _found(tmp_path, node, name) == key
+    assert len(vault_name(tmp_path)) == 16
+
+
+async def test_an_identity_that_is_sealed_later_keeps_its_vault(tmp_path: Path) -> None:
+    _, name, key = await _used(tmp_path)
+    node = identify(tmp_path, "correct horse", CHEAP)
+
+    assert _found(tmp_path, node, name) == key
+
+
+async def test_a_vault_that_is_gone_is_not_made_anew(tmp_path: Path) -> None:
+    node, _, _ = await _used(tmp_path)
+    shutil.rmtree(tmp_path / "vault")
+
+    for _ in range(2):
+        with pytest.raises(VaultUnusable, match=r"is not there.*backup"):
+            vault_in(tmp_path, node)
+
+
+async def test_another_nodes_vault_is_refused(tmp_path: Path) -> None:
+    node, _, _ = await _used(tmp_path / "one")
+    await _used(tmp_path / "two")
+    shutil.rmtree(tmp_path / "one" / "vault")
+    shutil.copytree(tmp_path / "two" / "vault", tmp_path / "one" / "vault")
+
+    with pytest.raises(VaultUnusable, match="another node's"):
+        vault_in(tmp_path / "one", node)
+
+
+async def test_a_vault_that_was_not_finished_is_begun_again(tmp_path: Path) -> None:
+    """It had no name yet, so nothing was ever sealed under it."""
+    node = identify(tmp_path)
+    (tmp_path / "vault").mkdir()
+    (tmp_path / "vault" / SLOTS).write_bytes(b"half")
+
+    vault = vault_in(tmp_path, node)
+    kept = await vault.keep("message.c1.m1", WAIT_S)
+    vault.close()
+
+    assert _found(tmp_path, node, kept.name) == kept.key
