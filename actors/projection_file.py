@@ -97,6 +97,11 @@ class Displaced(Exception):
     """The file is at another position than it was left at: somebody else has written to it."""
 
 
+class Damaged(Exception):
+    """DuckDB cannot work with the file: it is damaged, or the disk below it is. Whoever opens it
+    again finds out which; what was folded before is in it, or it is set aside."""
+
+
 class Foreign(Exception):
     """A file of tables that was made from another log."""
 
@@ -174,10 +179,12 @@ class ProjectionFile:
         """Put a batch into the tables and move the position, in one transaction.
 
         Raises `Poison` for a commit that cannot be folded; what came before it is in the tables.
-        Raises duckdb.Error when DuckDB cannot work at all.
+        Raises `Damaged` when DuckDB cannot work at all: the batch may be in the tables or not
+        (a full disk lets COMMIT fail that is durable), so the file has to be opened again.
         """
         try:
-            self._fold(stored)
+            with _damage_told(self.path):
+                self._fold(stored)
         except (codec.Undecodable, *UNFIT) as error:
             if len(stored) == 1:
                 raise Poison(f"position {stored[0].seq} cannot be projected: {error}") from error
@@ -243,8 +250,8 @@ class ProjectionFile:
 
     @contextmanager
     def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A cursor for the length of a block, which `interrupt` reaches."""
-        with closing(self.cursor()) as cursor:
+        """A cursor for the length of a block, which `interrupt` reaches. Raises `Damaged`."""
+        with _damage_told(self.path), closing(self.cursor()) as cursor:
             self._reading.add(cursor)
             try:
                 yield cursor
@@ -284,7 +291,19 @@ class ProjectionFile:
 
     def close(self) -> None:
         """Close the file; its cursors end too."""
-        self._connection.close()
+        with suppress(duckdb.Error):  # One that is damaged, or has no room, cannot tidy up.
+            self._connection.close()
+
+
+@contextmanager
+def _damage_told(path: Path) -> Iterator[None]:
+    """What DuckDB raises for reasons of its own is told as `Damaged`."""
+    try:
+        yield
+    except (duckdb.InterruptException, *UNFIT):
+        raise
+    except duckdb.Error as error:
+        raise Damaged(f"{path}: {error}") from error
 
 
 def batch(stored: Sequence[Stored]) -> tuple[Rows, Rows, set[str]]:

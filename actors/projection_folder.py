@@ -6,17 +6,19 @@ than the log, is set aside for whoever looks into how that could be.
 
 from __future__ import annotations
 
-from contextlib import closing
+import errno
 from pathlib import Path
 
 import duckdb
 import structlog
 
-from actors.projection_file import Foreign, ProjectionFile, Statements
+from actors.projection_file import Damaged, Foreign, ProjectionFile, Statements
 from bus.clock import new_id
 
 UNUSABLE = ".unusable"
 LOCKED = "Could not set lock"
+UNWRITABLE = {"No space left": errno.ENOSPC, "Read-only file system": errno.EROFS}
+"""What DuckDB says of a disk that takes nothing: no fault of the file."""
 
 log = structlog.get_logger()
 
@@ -37,16 +39,18 @@ class ProjectionFolder:
         self._memory_bytes_max = memory_bytes_max
         self._opened: set[ProjectionFile] = set()
 
-    def open(self, head: int) -> ProjectionFile:
+    def open(self, head: int, *, whole: bool = False) -> ProjectionFile:
         """The file that is farthest, of those that today's queries can read; an empty one if none.
 
-        *head* is the last position of the log. Raises `Locked` when another process holds one.
+        *head* is the last position of the log; with *whole* every row of a file is read before it
+        is believed. Raises `Locked` when another process holds one, OSError when the disk takes
+        nothing.
         """
         self._path.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._path.chmod(0o700)  # One of an earlier version was open to others.
         usable: list[ProjectionFile] = []
         for path in sorted(self._path.glob("*.duckdb")):
-            file = self._usable(path, head)
+            file = self._usable(path, head, whole=whole)
             if file is not None:
                 usable.append(file)
         if not usable:
@@ -61,12 +65,20 @@ class ProjectionFolder:
         """A new file, empty, for *statements* (today's unless told)."""
         statements = statements or self._statements
         path = self._path / f"{statements.version}-{new_id()}.duckdb"
-        return self._open(path, statements)
+        try:
+            return self._open(path, statements)
+        except duckdb.Error as error:
+            _blame_the_disk(path, error)
+            raise
+
+    def release(self, file: ProjectionFile) -> None:
+        """Close *file* and leave it where it is."""
+        file.close()
+        self._opened.discard(file)
 
     def retire(self, file: ProjectionFile) -> None:
         """Close *file* and remove it."""
-        file.close()
-        self._opened.discard(file)
+        self.release(file)
         _removed(file.path)
 
     def interrupt(self) -> None:
@@ -80,7 +92,7 @@ class ProjectionFolder:
         self._opened.add(file)
         return file
 
-    def _usable(self, path: Path, head: int) -> ProjectionFile | None:
+    def _usable(self, path: Path, head: int, *, whole: bool) -> ProjectionFile | None:
         try:
             file = self._open(path, self._statements)
         except Foreign as error:
@@ -90,6 +102,7 @@ class ProjectionFolder:
         except duckdb.Error as error:
             if LOCKED in str(error):
                 raise Locked(f"{self._path} is in use by another process.") from error
+            _blame_the_disk(path, error)
             _set_aside(path, str(error))
             return None
         try:
@@ -102,20 +115,29 @@ class ProjectionFolder:
                 self.retire(file)
                 return None
             else:
-                _probe(file)
+                _probe(file, head if whole else 0)
                 return file
-        except duckdb.Error as error:
+        except (duckdb.Error, Damaged) as error:
             reason = str(error)
-        file.close()
+        self.release(file)
         _set_aside(path, reason)
         return None
 
 
-def _probe(file: ProjectionFile) -> None:
-    """Raises duckdb.Error when a table cannot be read at all."""
-    with closing(file.cursor()) as cursor:
+def _probe(file: ProjectionFile, seq: int) -> None:
+    """Raises `Damaged` when a table cannot be read at all, or anywhere up to the position *seq*."""
+    with file.reading() as cursor:
         for name in file.tables():
             cursor.execute(f"SELECT * FROM {name} LIMIT 1").fetchall()  # noqa: S608
+    if seq:
+        file.hashes(seq)
+
+
+def _blame_the_disk(path: Path, error: duckdb.Error) -> None:
+    """Raises OSError when *error* is the disk's and not the file's."""
+    for words, number in UNWRITABLE.items():
+        if words in str(error):
+            raise OSError(number, str(error), str(path)) from error
 
 
 def _set_aside(path: Path, reason: str) -> None:

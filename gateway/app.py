@@ -27,7 +27,7 @@ from gateway.assets import ASSETS, read_assets, serve_asset
 from gateway.call import Call, Gateway, Reply
 from gateway.errors import MEDIA_TYPE, invalid, refuse, tell
 from gateway.instructions import guide
-from gateway.policy import Principal
+from gateway.policy import NOBODY, Principal
 from gateway.reads import Behind
 from gateway.receipts import Receipts, handled
 from gateway.routes import ROUTES, system
@@ -58,6 +58,8 @@ SECURITY = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 
+ALWAYS = frozenset({"learn", "look"})
+"""Verbs that are answered whatever the tables know: what is the same for everybody."""
 FAULTS = (Refused, Behind, Unavailable, BrokerLost, TimeoutError, web.HTTPException)
 """What a request may end with that is no bug of ours."""
 
@@ -186,6 +188,8 @@ class _Entrance:
 
     async def _answered(self, call: Call) -> web.StreamResponse:
         route, gateway = self._route, self._gateway
+        if gateway.reads.unready and route.verb not in ALWAYS:
+            await gateway.reads.caught_up()
         call.principal = principal = self._principal(call)
         buckets = gateway.throttles.requests
         left = buckets.told(buckets.take(principal.id or call.address))
@@ -209,6 +213,8 @@ class _Entrance:
 
     def _principal(self, call: Call) -> Principal:
         request, gateway = call.request, self._gateway
+        if gateway.reads.unready and self._route.verb in ALWAYS:
+            return NOBODY  # Who it is cannot be known yet, and need not be.
         if self._route.ticketed and "ticket" in request.query:
             return gateway.credentials.renew(gateway.tickets.redeem(request.query["ticket"]))
         return gateway.credentials.principal(

@@ -1,7 +1,10 @@
 """What this process reads from: tables at one position of the log, and who may be told of news.
 
 One file of tables is current; a rebuild fills another beside it and then takes its place, so reads
-never stop. Everything here is disposable: the log can make it again.
+never stop. Everything here is disposable: the log can make it again. It does so by itself when a
+file is damaged; until then who reads is told how far the tables are, and never half a truth.
+
+Long because opening, folding, replacing and mending one file are one protocol of shared state.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import asyncio
 import heapq
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import count
 from pathlib import Path
 from threading import Thread
@@ -17,7 +21,7 @@ from typing import Any, Protocol, TypeVar
 
 import structlog
 
-from actors.projection_file import Poison, ProjectionFile, Statements
+from actors.projection_file import Damaged, Poison, ProjectionFile, Statements
 from actors.projection_folder import ProjectionFolder
 from actors.projector import Projector
 from bus.log import Log, Stored
@@ -28,6 +32,8 @@ from schemas.settings import Settings
 
 NEAR = 1_000
 """A rebuilt file takes over once it is this few positions behind the one it replaces."""
+CATCHING_UP = "The tables are catching up with the log."
+MENDING = "The tables were damaged and are being mended."
 INTERRUPT_S = 0.02
 """Between attempts to break off what is read: a query that is about to begin hears none of them."""
 
@@ -63,8 +69,14 @@ class Reads:
     ) -> None:
         self.directory = Directory()
         self.position = 0
+        self.due = 0
+        """Where the log ended when the tables were opened: until they know that, they would take
+        those who came later for strangers."""
         self.stopped = ""
         """Why folding has stopped; empty while it goes on."""
+        self._damage: Damaged | None = None
+        """Why the current file cannot be read; it is about to be opened again, or replaced."""
+        self._damaged = asyncio.Event()
         self.heard: list[Callable[[list[Stored]], None]] = []
         """Told of each batch once the tables and the directory know it."""
         self.sighted: Callable[[list[Stored]], None] = lambda page: None
@@ -96,22 +108,54 @@ class Reads:
             raise Behind(0, 0, "The tables are not open yet.")
         return self._file
 
+    @property
+    def readable(self) -> int:
+        """How far the tables are that can be read now, or soon."""
+        return self.file.seq if self._damage else self.position
+
+    @property
+    def unready(self) -> str:
+        """Why answers cannot be given yet; empty when they can."""
+        if self._damage is not None:
+            return MENDING
+        return CATCHING_UP if self.position < self.due and not self.stopped else ""
+
     async def open(self) -> None:
-        """Open the tables of this log, or begin empty ones, and load the directory."""
-        loop = asyncio.get_running_loop()
-        head = await self.log.head()
-        self._file = await loop.run_in_executor(self._folder_worker, self._folder.open, head)
+        """Open the tables of this log, or begin empty ones, and load the directory.
+
+        Raises `actors.projection_folder.Locked`, or OSError when the disk takes nothing.
+        """
+        self.due = await self.log.head()
+        try:
+            await self._load(whole=False)
+        except Behind:  # Whatever is in it, it cannot be read: one look at all of it settles that.
+            await self._let_go()
+            await self._load(whole=True)
         self._projector = Projector(
-            self._file, self.log, self._settings, self._telemetry, self._folder_worker
+            self.file, self.log, self._settings, self._telemetry, self._folder_worker
         )
         self._projector.sighted = self._sight
-        self.position = self._file.seq
+        self.position = self.file.seq
+
+    async def _load(self, *, whole: bool) -> None:
+        """The best file is current, and the directory read from it. Raises `Behind`, OSError."""
+        loop = asyncio.get_running_loop()
+        opening = partial(self._folder.open, self.due, whole=whole)
+        self._file = await loop.run_in_executor(self._folder_worker, opening)
+        self._damage = None
+        self._damaged.clear()
         await self.directory.load(self.rows)
 
     async def run(self) -> None:
-        """Fold what comes, for ever; replace tables that older SQL has made."""
+        """Fold what comes, for ever; replace tables that older SQL has made.
+
+        Raises `Damaged` when the file has to be opened again: the next run begins with that.
+        """
+        if self._damage is not None:
+            await self._mend()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._fold())
+            group.create_task(self._watch())
             if not self.file.current:
                 log.info("projection_outdated", remedy="rebuilding beside it; reads go on")
                 await self._renew()
@@ -132,9 +176,74 @@ class Reads:
             except* Poison as poison:
                 self.stopped = str(poison.exceptions[0])
                 log.critical("projection_stopped", reason=self.stopped, position=self.position)
+            except* Damaged as damage:
+                self._hurt(file, _first(damage))
+            except* Behind:
+                pass  # It was hurt while the directory was read: `_watch` knows.
             while self.file is file:
                 self._replaced.clear()
                 await self._replaced.wait()
+
+    async def _watch(self) -> None:
+        await self._damaged.wait()
+        if self._damage is not None:
+            raise self._damage
+
+    def _hurt(self, file: ProjectionFile, damage: Damaged) -> None:
+        """*file* cannot be worked with: nobody is answered from it until it has been mended."""
+        if file is self._file and self._damage is None:
+            log.critical("projection_damaged", reason=str(damage), remedy="none needed: mending it")
+            self._damage = damage
+            self._damaged.set()
+
+    async def _mend(self) -> None:
+        """Returns once there are tables again, as far as there were, and everybody has heard of
+        what is in them: the same file if every row of it can be read, else another, filled anew.
+        """
+        async with self._rebuilding:
+            position = self.position
+            await self._let_go()
+            file = await self._reopened()
+            if file.seq < position:
+                log.warning("projection_anew", position=file.seq, head=position)
+                await self._refilled(file, position)
+            self._projector.file = file
+            self._damage = None
+            self._damaged.clear()
+            await self.directory.load(self.rows)
+            self.position = min(position, file.seq)
+            async for page in self.log.tail(self.position, file.seq):
+                await self._folded(page)
+            log.warning("projection_mended", position=self.position)
+
+    async def _let_go(self) -> None:
+        """Nobody works with the current file any more, and it is closed."""
+        loop = asyncio.get_running_loop()
+        old, old_readers, self._readers = self.file, self._readers, self._fresh_readers()
+        old.interrupt()
+        await loop.run_in_executor(self._rebuild_worker, old_readers.shutdown)
+        self._workers.remove(old_readers)
+        await loop.run_in_executor(self._folder_worker, self._folder.release, old)
+
+    async def _reopened(self) -> ProjectionFile:
+        """The best file there is, read whole, once the disk lets us open one."""
+        loop = asyncio.get_running_loop()
+        opening = partial(self._folder.open, await self.log.head(), whole=True)
+        while True:
+            try:
+                self._file = await loop.run_in_executor(self._folder_worker, opening)
+            except OSError as error:
+                log.critical("projection_unwritable", reason=str(error), remedy="make room")
+                await asyncio.sleep(self._settings.nats_health_every_s)
+            else:
+                return self._file
+
+    async def _refilled(self, file: ProjectionFile, position: int) -> None:
+        """*file* is at *position*, or `stopped` says why it cannot come so far."""
+        try:
+            await self._aside(file).run(_unheard, until=position)
+        except* Poison as poison:
+            self.stopped = str(poison.exceptions[0])
 
     def _sight(self, page: list[Stored]) -> None:
         self.sighted(page)
@@ -214,6 +323,17 @@ class Reads:
                 await loop.run_in_executor(worker, self._folder.retire, aside)
             return report | {"difference": report["difference"] or fault}
 
+    async def caught_up(self) -> None:
+        """Returns once the tables know what the log held when they were opened.
+
+        Raises `Behind`, at once when that will take a while.
+        """
+        if self.position >= self.due or self.stopped:
+            return
+        if self.due - self.position > NEAR:
+            raise Behind(self.due, self.position, CATCHING_UP)
+        await self.reached(self.due)
+
     async def reached(self, seq: int) -> None:
         """Returns once the tables know the position *seq*.
 
@@ -237,9 +357,18 @@ class Reads:
                 heapq.heapify(self._waiting)
 
     async def together(self, read: Callable[[Rows], Result]) -> Result:
-        """What *read* makes of as many statements as it likes, in one trip to a worker thread."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._readers, _together, self.file, read)
+        """What *read* makes of as many statements as it likes, in one trip to a worker thread.
+
+        Raises `Behind` while the tables are being mended.
+        """
+        if self._damage is not None:
+            raise Behind(self.position, self.readable, MENDING)
+        loop, file = asyncio.get_running_loop(), self.file
+        try:
+            return await loop.run_in_executor(self._readers, _together, file, read)
+        except Damaged as damage:
+            self._hurt(file, damage)
+            raise Behind(self.position, self.readable, MENDING) from damage
 
     async def rows(self, sql: str, args: Sequence[Any] = ()) -> list[Row]:
         """The rows of one statement as dictionaries: column → value."""
@@ -264,6 +393,11 @@ class Reads:
     def _end(self) -> None:
         for worker in self._workers:
             worker.shutdown(wait=True, cancel_futures=True)
+
+
+def _first(group: BaseExceptionGroup[Damaged]) -> Damaged:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
 
 async def _unheard(_: list[Stored]) -> None:

@@ -33,7 +33,8 @@ async def read_health(call: Call) -> Reply:
     """How the node is: for people and older agents; probes ask /healthz and /readyz."""
     gateway, reads = call.gateway, call.gateway.reads
     lag = await reads.lag()
-    database = "stopped" if reads.stopped else "behind" if lag > LAG_MAX else "ok"
+    behind = lag > LAG_MAX or reads.unready
+    database = "stopped" if reads.stopped else "behind" if behind else "ok"
     events = "full" if await _shortage(call) else "ok"
     ready = (database, events) == ("ok", "ok")
     return Reply(
@@ -108,8 +109,10 @@ async def read_readiness(call: Call) -> Reply:
     """
     reads = call.gateway.reads
     lag = await reads.lag()
-    for reason in filter(None, (reads.stopped, "The tables are behind." if lag > LAG_MAX else "")):
-        raise refuse("behind", reason, position=reads.position, headers={"Retry-After": 1})
+    behind = "The tables are behind." if lag > LAG_MAX else ""
+    for reason in filter(None, (reads.stopped, reads.unready, behind)):
+        at = {"position": reads.readable, "head": reads.position + lag}
+        raise refuse("behind", reason, **at, headers={"Retry-After": 1})
     if reason := await _shortage(call):
         raise refuse("log_full", f"{reason}.", position=reads.position)
     body = {"ready": True, "position": reads.position, "lag": lag, "epoch": reads.log.epoch}
