@@ -240,6 +240,7 @@ async def answers_after_damage(tmp_path: Path) -> list[int]:
     halved(file)
 
     answers: list[int] = []
+    read: Any = None
     async with running(tmp_path, fold_batch_max=1, read_wait_s=0.001) as canopy:
         ann = replace(ann, http=canopy.http, base=canopy.up.url)
         async with asyncio.timeout(DEADLINE_S):
