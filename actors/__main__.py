@@ -13,6 +13,7 @@ from actors.supervisor import supervise
 from bus.attachment import Bus
 from bus.commands import LocalCommands, serve
 from bus.disk import keep_reserve
+from bus.lookout import keep_checking
 from bus.topology import Durable
 from schemas.channel import GENERAL, OpenChannel
 from schemas.envelope import SYSTEM, Refused, Request
@@ -45,6 +46,8 @@ async def act(bus: Bus, here: LocalCommands | None = None) -> None:
         rooms[reactor.name] = partial(_react, bus, reactor)
     async with asyncio.TaskGroup() as group:
         group.create_task(bus.gone())
+        if bus.endpoint.external:
+            group.create_task(keep_checking(bus.endpoint, bus.settings))
         for name, room in rooms.items():
             group.create_task(supervise(name, room, bus.settings, bus.telemetry))
 

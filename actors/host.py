@@ -21,7 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from bus.clock import Clock, new_id
 from bus.codec import Undecodable
-from bus.log import Conflict, Log, Unacknowledged, Unstored
+from bus.log import Conflict, Leaderless, Log, Unacknowledged, Unstored
 from bus.snapshots import Snapshot, Snapshots
 from bus.telemetry import Telemetry
 from bus.turns import Turns
@@ -123,7 +123,7 @@ class Host:
                 answer = await self._decided(request, span.traceparent)
             except Refused as refused:
                 answer = _refused(refused.code, refused.message, refused.detail)
-            except (Unacknowledged, ConnectionError, TimeoutError):
+            except (Unacknowledged, Leaderless, ConnectionError, TimeoutError):
                 answer = _refused(
                     "unacknowledged",
                     "The log did not answer in time: send the same Idempotency-Key again.",

@@ -24,15 +24,19 @@ from bus.connection import RETRY_S, Connection, connected, wired
 from bus.consumer import Delivery, deliveries
 from bus.crypto import Identity
 from bus.jetstream import APPENDED, JetStreamLog, epoch_of
+from bus.log import Leaderless
+from bus.lookout import look_out, settle
 from bus.roles import Endpoint, Role
 from bus.signs import NatsSigns
 from bus.snapshots import BUCKET, BucketSnapshots
 from bus.telemetry import Telemetry
-from bus.topology import Durable, check, ensure
+from bus.topology import Durable, check, check_servers, ensure
 from bus.wire import BrokerLost, Wire
 from schemas.settings import Settings
 
 CLOCK = re.compile("[0-9a-f]{16}")
+COPIES = 3
+"""Of the log, where a cluster has the servers for it: one of them may go."""
 Found = TypeVar("Found")
 
 journal = structlog.get_logger()
@@ -42,6 +46,8 @@ journal = structlog.get_logger()
 class Bus:
     """The bus as one role sees it."""
 
+    endpoint: Endpoint
+    role: Role
     settings: Settings
     identity: Identity
     telemetry: Telemetry
@@ -55,11 +61,13 @@ class Bus:
         """Waits until the broker goes, then raises `bus.wire.BrokerLost`."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.connection.watch())
+            if self.endpoint.external:
+                group.create_task(look_out(self.wire, self.endpoint, self.role, self.settings))
             await asyncio.shield(self.wire.lost)
 
     def deliveries(self, durable: str) -> AsyncGenerator[Delivery]:
         """What the reactor *durable* has still to work on. For the role `actors`."""
-        return deliveries(self._client, durable)
+        return deliveries(self._client, durable, clustered=self.endpoint.external)
 
     async def snapshots(self) -> BucketSnapshots:
         """The bucket of snapshots. For the role `actors`. Raises `bus.wire.BrokerLost`."""
@@ -84,15 +92,23 @@ async def attached(
     endpoint: Endpoint, role: Role, identity: Identity, settings: Settings, telemetry: Telemetry
 ) -> AsyncIterator[Bus]:
     """The bus as *role* sees it, as long as the block lasts. Raises `bus.wire.BrokerLost`."""
-    async with connected(endpoint, role, settings) as connection, wired(endpoint, role) as wire:
+    if endpoint.external:
+        await settle(endpoint, role, settings)
+    async with (
+        connected(endpoint, role, settings) as connection,
+        wired(endpoint, role, settings) as wire,
+    ):
         stream = await _awaited(lambda: JetStreamLog.info(wire, settings), wire, settings)
-        log = JetStreamLog(wire, settings, epoch_of(stream["created"]))
+        epoch = epoch_of(stream["created"])
+        log = JetStreamLog(wire, settings, epoch, clustered=endpoint.external)
         log.writer.observe = telemetry.stored
         wire.subscribe(APPENDED, lambda _reply, _header, data: log.nudge(data))
         clock = Clock()
         await _catch_up(clock, log, stream["state"]["last_seq"])
         commands = WireCommands(wire, settings.command_timeout_s)
-        yield Bus(settings, identity, telemetry, log, commands, clock, wire, connection)
+        yield Bus(
+            endpoint, role, settings, identity, telemetry, log, commands, clock, wire, connection
+        )
 
 
 async def prepared(endpoint: Endpoint, settings: Settings, durables: Iterable[Durable]) -> None:
@@ -100,8 +116,12 @@ async def prepared(endpoint: Endpoint, settings: Settings, durables: Iterable[Du
 
     Raises `bus.topology.Unfit` or `TopologyRefused`: then nothing may be written.
     """
+    copies = 1
+    if endpoint.external:
+        await settle(endpoint, "supervisor", settings)
+        copies = COPIES if await check_servers(endpoint, settings) >= COPIES else 1
     async with connected(endpoint, "supervisor", settings) as supervisor:
-        await ensure(supervisor.client, endpoint, settings, durables)
+        await ensure(supervisor.client, endpoint, settings, durables, copies)
         await check(supervisor.client, endpoint, settings)
 
 
@@ -115,7 +135,7 @@ async def _awaited(seek: Callable[[], Awaitable[Found]], wire: Wire, settings: S
             while True:
                 try:
                     return await seek()
-                except (BrokerLost, NatsError):
+                except (BrokerLost, Leaderless, NatsError):
                     if wire.lost.done():
                         raise
                     await asyncio.sleep(RETRY_S)

@@ -15,10 +15,11 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.errors import NoServersError, SlowConsumerError
 
-from bus.health import one_attempt
+from bus.client import one_attempt, place, signed_in
+from bus.external import external_endpoint
 from bus.roles import Endpoint, Role
 from bus.server import kept_endpoint
-from bus.wire import BrokerLost, Wire, dial
+from bus.wire import CONNECT_TIMEOUT_S, BrokerLost, Wire, dial
 from schemas.settings import Settings
 
 RETRY_S = 0.05
@@ -75,11 +76,14 @@ async def connected(
     Waits up to `nats_silence_s` for the broker to be there. Raises `BrokerLost`, also when the
     broker refuses the role.
     """
+    faults: dict[str, str] = {}
     try:
         async with asyncio.timeout(settings.nats_silence_s):
-            connection = await _connected(endpoint, role, settings)
+            connection = await _connected(endpoint, role, settings, faults)
     except TimeoutError as error:
-        raise BrokerLost(f"no broker at {endpoint.url} in {settings.nats_silence_s} s") from error
+        reasons = "; ".join(faults.values())
+        silence = f"no broker at {endpoint.url} in {settings.nats_silence_s} s"
+        raise BrokerLost(f"{silence} ({reasons})" if reasons else silence) from error
     try:
         yield connection
     finally:
@@ -91,23 +95,58 @@ async def connected(
 
 
 @asynccontextmanager
-async def wired(endpoint: Endpoint, role: Role) -> AsyncIterator[Wire]:
-    """The fast connection of *role* that a log wants (`bus.wire`). Raises `BrokerLost`."""
-    user, password = endpoint.login(role)
-    wire = await dial(endpoint.url, user, password)
+async def wired(endpoint: Endpoint, role: Role, settings: Settings) -> AsyncIterator[Wire]:
+    """The fast connection of *role* that a log wants (`bus.wire`), to the first server that takes
+    it. Raises `BrokerLost`."""
+    wire = await _dialled_in_turn(endpoint, role, settings)
     try:
         yield wire
     finally:
         wire.close()
 
 
+async def dialled(endpoint: Endpoint, role: Role, address: str, settings: Settings) -> Wire:
+    """The fast connection of *role* to the server at *address*. Raises as `bus.wire.dial` does."""
+    servers = endpoint.servers_of(role)
+
+    def told(places: list[str]) -> None:
+        if servers is not None:
+            servers.learn(places, address)
+
+    return await dial(
+        address,
+        login=endpoint.sign_in(role, address),
+        tls=endpoint.tls,
+        timeout_s=settings.nats_dial_timeout_s if endpoint.external else CONNECT_TIMEOUT_S,
+        told=told,
+    )
+
+
+async def _dialled_in_turn(endpoint: Endpoint, role: Role, settings: Settings) -> Wire:
+    faults: list[str] = []
+    for address in endpoint.addresses(role):
+        try:
+            return await dialled(endpoint, role, address, settings)
+        except (OSError, TimeoutError) as error:
+            faults.append(f"{place(address)}: {str(error) or 'silent'}")
+            put_off(endpoint, role, address)
+    raise BrokerLost(f"no server takes {role}: {'; '.join(faults)}")
+
+
+def put_off(endpoint: Endpoint, role: Role, address: str) -> None:
+    """The server at *address* has failed *role*: it is tried last from now on."""
+    if (servers := endpoint.servers_of(role)) is not None:
+        servers.put_off(address)
+
+
 async def located(settings: Settings) -> Endpoint:
     """Where this node's broker is: the one in the settings, else that of the data directory.
 
-    Waits up to `nats_silence_s` for its first start. Raises `BrokerLost`.
+    Waits up to `nats_silence_s` for its first start. Raises `BrokerLost`, or
+    `bus.logins.LoginUnusable` for an external one that we cannot sign in to.
     """
     if settings.nats_url:
-        return Endpoint(settings.nats_url, {}, settings.log_bytes_max, settings.nats_system_url)
+        return await asyncio.to_thread(external_endpoint, settings)
     try:
         async with asyncio.timeout(settings.nats_silence_s):
             while True:
@@ -121,30 +160,42 @@ async def located(settings: Settings) -> Endpoint:
         ) from error
 
 
-async def _connected(endpoint: Endpoint, role: Role, settings: Settings) -> Connection:
-    """A connection, as soon as somebody listens. Raises `BrokerLost` when the role is refused."""
-    user, password = endpoint.login(role)
+async def _connected(
+    endpoint: Endpoint, role: Role, settings: Settings, faults: dict[str, str]
+) -> Connection:
+    """A connection, as soon as somebody listens; *faults* tells why each server is none.
+
+    Raises `BrokerLost` when the role is refused.
+    """
     while True:
-        connection = Connection(Client())
-        try:
-            await connection.client.connect(
-                endpoint.address(role),
-                user=user or None,
-                password=password or None,
-                name=f"canopy-{role}",
-                inbox_prefix=endpoint.inbox(role),
-                error_cb=connection.complain,
-                closed_cb=connection.closed,
-                **one_attempt(settings.nats_connect_timeout_s),
-            )
-        except (NoServersError, OSError, TimeoutError):
-            await _closed(connection.client)
-            await asyncio.sleep(RETRY_S)  # It is starting; the deadline is the caller's.
-        except NatsError as error:
-            await _closed(connection.client)
-            raise BrokerLost(f"the broker at {endpoint.url} refused {role}: {error}") from error
-        else:
-            return connection
+        for address in endpoint.addresses(role):
+            connection = Connection(Client())
+            try:
+                await connection.client.connect(
+                    address,
+                    name=f"canopy-{role}",
+                    inbox_prefix=endpoint.inbox(role),
+                    error_cb=connection.complain,
+                    closed_cb=connection.closed,
+                    **signed_in(connection.client, endpoint, role, address),
+                    **one_attempt(_patience_s(endpoint, settings)),
+                )
+            except (NoServersError, OSError, TimeoutError) as error:
+                faults[address] = f"{place(address)}: {str(error) or 'silent'}"
+                put_off(endpoint, role, address)
+                await _closed(connection.client)
+            except NatsError as error:
+                await _closed(connection.client)
+                raise BrokerLost(f"the broker at {address} refused {role}: {error}") from error
+            else:
+                return connection
+        await asyncio.sleep(RETRY_S)  # It is starting; the deadline is the caller's.
+
+
+def _patience_s(endpoint: Endpoint, settings: Settings) -> float:
+    """How long one server may take: less where another can be tried."""
+    many = len(endpoint.addresses("gateway")) > 1
+    return settings.nats_dial_timeout_s if many else settings.nats_connect_timeout_s
 
 
 async def _drained(client: Client, timeout_s: float) -> None:

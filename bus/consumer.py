@@ -20,6 +20,7 @@ from nats.errors import NoRespondersError
 from nats.errors import TimeoutError as NatsTimeout
 
 from bus import codec, subjects
+from bus.log import LEADERLESS
 from bus.wire import BrokerLost
 from schemas.envelope import Commit
 
@@ -29,6 +30,8 @@ ACK_TIMEOUT_S = 5.0
 PULL_OVER = ("404", "408")
 """What the broker says when nothing has come, or nothing has come in time."""
 SHUTDOWN = "Server Shutdown"
+LEADERLESS_S = 0.5
+"""Until a consumer without a leader is asked again; an election takes seconds."""
 
 
 class ConsumerLost(Exception):
@@ -64,22 +67,26 @@ class Delivery:
             raise BrokerLost(f"no connection to put it off over: {error}") from error
 
 
-async def deliveries(client: Client, durable: str) -> AsyncGenerator[Delivery]:
+async def deliveries(
+    client: Client, durable: str, *, clustered: bool = False
+) -> AsyncGenerator[Delivery]:
     """The commits that the consumer *durable* has not seen acknowledged, in order, for ever.
+
+    A *clustered* consumer that nobody leads at this moment is waited for.
 
     Each pull stays open until it is used up or expires, so a commit arrives when it is stored;
     nats-py's `fetch` would wait for a full batch. Raises `ConsumerLost` when there is no such
     consumer, or none any more, and `bus.wire.BrokerLost` when the connection has gone.
     """
     try:
-        async with aclosing(_pulled(client, durable)) as pulled:
+        async with aclosing(_pulled(client, durable, clustered=clustered)) as pulled:
             async for delivery in pulled:
                 yield delivery
     except NatsError as error:
         raise BrokerLost(f"the consumer {durable} has no connection: {error}") from error
 
 
-async def _pulled(client: Client, durable: str) -> AsyncGenerator[Delivery]:
+async def _pulled(client: Client, durable: str, *, clustered: bool) -> AsyncGenerator[Delivery]:
     inbox = client.new_inbox()
     subscription = await client.subscribe(inbox)
     pull = orjson.dumps({"batch": PULL_MAX, "expires": PULL_EXPIRES_S * 1_000_000_000})
@@ -96,7 +103,10 @@ async def _pulled(client: Client, durable: str) -> AsyncGenerator[Delivery]:
                     break
                 _end_if_cancelled()
                 if message.headers and "Status" in message.headers:
-                    _expired(durable, message.headers)
+                    if clustered and await _leaderless(client, durable, message.headers):
+                        await asyncio.sleep(LEADERLESS_S)
+                    else:
+                        _expired(durable, message.headers)
                     break
                 yield Delivery(message)
     finally:
@@ -124,6 +134,19 @@ async def _given_back(subscription: Subscription, last: Msg | None) -> None:
     for message in handed:
         if message.reply and not message.is_acked:
             await message.nak()
+
+
+async def _leaderless(client: Client, durable: str, headers: Mapping[str, str]) -> bool:
+    """Whether a pull ended because nobody leads the consumer: it has to be there all the same."""
+    if headers["Status"] in PULL_OVER:
+        return False
+    subject = f"$JS.API.CONSUMER.INFO.{subjects.STREAM}.{durable}"
+    try:
+        told = orjson.loads((await client.request(subject, timeout=ACK_TIMEOUT_S)).data)
+    except (NatsTimeout, NoRespondersError):
+        return True
+    code = told.get("error", {}).get("err_code")
+    return code is None or code in LEADERLESS
 
 
 def _expired(durable: str, headers: Mapping[str, str]) -> None:

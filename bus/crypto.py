@@ -243,6 +243,19 @@ def unwrapped(key: bytes, box: bytes, aad: bytes) -> bytes:
         raise Unsealable("cannot be unwrapped") from error
 
 
+# --- Signing in to a NATS server ------------------------------------------------------------------
+
+
+def nkey_sign(seed: bytes, nonce: bytes) -> bytes:
+    """*nonce*, which a server has sent, signed with a user's seed (64 bytes; NATS's NKeys)."""
+    return SigningKey(seed).sign(nonce).signature
+
+
+def nkey_public(seed: bytes) -> bytes:
+    """The public key (32 bytes) of a user's seed."""
+    return bytes(SigningKey(seed).verify_key)
+
+
 # --- Sealed fields of events ---------------------------------------------------------------------
 #
 # {"alg": …, "key": <name of the key in the vault>, "nonce": …, "ct": …, "commit": …}

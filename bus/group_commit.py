@@ -19,7 +19,7 @@ from msgspec import Struct
 from bus import codec, subjects
 from bus.clock import new_id
 from bus.faults import point
-from bus.log import Conflict, Stored, Unacknowledged, Unstored, fits, guard
+from bus.log import LEADERLESS, Conflict, Stored, Unacknowledged, Unstored, fits, guard
 from bus.wire import Asked, BrokerLost, TooLarge, Wire
 from schemas.envelope import Event, Header
 from schemas.settings import Settings
@@ -43,9 +43,16 @@ class GroupCommit:
     """Appends: what waits is gathered and sent together."""
 
     def __init__(
-        self, wire: Wire, settings: Settings, stored: Callable[[list[Stored]], None]
+        self,
+        wire: Wire,
+        settings: Settings,
+        stored: Callable[[list[Stored]], None],
+        *,
+        clustered: bool = False,
     ) -> None:
-        """*stored* is told of commits that lie in the log now, in the order of their positions."""
+        """*stored* is told of commits that lie in the log now, in the order of their positions.
+        A *clustered* log that nobody keeps at a moment has not gone: it has no leader."""
+        self._clustered = clustered
         self._loop = asyncio.get_running_loop()
         self._wire = wire
         self._settings = settings
@@ -198,6 +205,8 @@ class GroupCommit:
         except BrokerLost as error:
             return Unacknowledged(str(error))
         except LookupError:
+            if self._clustered:
+                return Unacknowledged("nobody keeps the log at this moment: it has no leader")
             return Unstored("the stream is absent")
         return _outcome(data)
 
@@ -217,6 +226,8 @@ def _outcome(data: bytes) -> int | Exception:
         return int(answer["seq"])
     if error.get("err_code") in (WRONG_LAST_SEQUENCE, DUPLICATE_IN_BATCH):
         return Conflict(error["description"])
+    if error.get("err_code") in LEADERLESS:
+        return Unacknowledged(error["description"])
     return Unstored(error.get("description", "the broker refused the commit"))
 
 

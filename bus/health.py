@@ -6,29 +6,24 @@ Asked over NATS and not over HTTP, so that no port without a password has to be 
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
+from nats.errors import TimeoutError as NatsTimeout
 
+from bus.client import one_attempt, place, signed_in
 from bus.roles import Endpoint
+from schemas.servers import SERVERS_MAX
+
+QUIET_S = 0.3
+"""After the last answer to a question that every server answers."""
 
 
 class Sick(Exception):
     """The broker does not answer, or says that it is not well."""
-
-
-def one_attempt(timeout_s: float) -> dict[str, Any]:
-    """How nats-py is told to try once and to say at once how it went.
-
-    It counts even a first attempt as a reconnect, and would wait 2 s between sixty of them.
-    """
-    return {
-        "allow_reconnect": False,
-        "max_reconnect_attempts": 1,
-        "reconnect_time_wait": 0.01,
-        "connect_timeout": timeout_s,
-    }
 
 
 async def examine(endpoint: Endpoint, timeout_s: float) -> None:
@@ -40,23 +35,62 @@ async def examine(endpoint: Endpoint, timeout_s: float) -> None:
 
 async def asked(endpoint: Endpoint, about: str, timeout_s: float) -> dict[str, Any]:
     """What the broker says *about* itself: `HEALTHZ`, `VARZ`, `JSZ`. Raises `Sick`."""
-    user, password = endpoint.login("system")
-    client = Client()
-    try:
-        await client.connect(
-            endpoint.address("system"),
-            user=user or None,
-            password=password or None,
-            name="canopy-system",
-            error_cb=_unheard,
-            **one_attempt(timeout_s),
-        )
+    async with _questioned(endpoint, about, timeout_s) as client:
         reply = await client.request(f"$SYS.REQ.SERVER.PING.{about}", timeout=timeout_s)
-    except (NatsError, OSError, TimeoutError) as error:
-        raise Sick(f"it does not answer about {about}: {error}") from error
-    finally:
-        await client.close()
-    data: dict[str, Any] = json.loads(reply.data).get("data") or {}
+    return _data(reply.data)
+
+
+async def surveyed(endpoint: Endpoint, about: str, timeout_s: float) -> list[dict[str, Any]]:
+    """What each server of an external broker says *about* itself, as far as they are there.
+
+    Raises `Sick` when none does.
+    """
+    answers: list[dict[str, Any]] = []
+    async with _questioned(endpoint, about, timeout_s) as client:
+        inbox = client.new_inbox()
+        subscription = await client.subscribe(inbox)
+        await client.publish(f"$SYS.REQ.SERVER.PING.{about}", reply=inbox)
+        wait_s = timeout_s
+        with suppress(NatsTimeout):
+            while len(answers) < SERVERS_MAX:
+                message = await subscription.next_msg(timeout=wait_s)
+                answers.append(_data(message.data))
+                wait_s = min(timeout_s, QUIET_S)
+        if not answers:
+            raise NatsTimeout
+    return answers
+
+
+@asynccontextmanager
+async def _questioned(endpoint: Endpoint, about: str, timeout_s: float) -> AsyncIterator[Client]:
+    """A connection to the first server that takes the role `system`. Raises `Sick`."""
+    faults: list[str] = []
+    for address in endpoint.addresses("system"):
+        client = Client()
+        try:
+            await client.connect(
+                address,
+                name="canopy-system",
+                error_cb=_unheard,
+                **signed_in(client, endpoint, "system", address),
+                **one_attempt(timeout_s),
+            )
+        except (NatsError, OSError, TimeoutError) as error:
+            faults.append(f"{place(address)}: {str(error) or 'silent'}")
+            await client.close()
+            continue
+        try:
+            yield client
+        except (NatsError, OSError, TimeoutError) as error:
+            raise Sick(f"it does not answer about {about}: {error}") from error
+        finally:
+            await client.close()
+        return
+    raise Sick(f"it does not answer about {about}: {'; '.join(faults)}")
+
+
+def _data(reply: bytes) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads(reply).get("data") or {}
     return data
 
 

@@ -2,11 +2,15 @@
 
 What this process has appended itself it need not read again: the newest of it lies in memory, and
 tails are served from there as long as nobody else's commits lie between.
+
+Of several copies any may answer a Direct Get, and all but the leader's may end early. So where
+"there is no more" is an answer, the leader is asked for the last word (ADR 0022).
 """
 
 from __future__ import annotations
 
 import asyncio
+from base64 import b64decode
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
 from hashlib import blake2b
@@ -16,7 +20,7 @@ import orjson
 
 from bus import codec, subjects
 from bus.group_commit import GroupCommit
-from bus.log import Missing, Stored
+from bus.log import LEADERLESS, Leaderless, Missing, Stored
 from bus.wire import BrokerLost, Wire
 from schemas.envelope import Commit, Event, Header
 from schemas.settings import Settings
@@ -24,21 +28,28 @@ from schemas.settings import Settings
 END_OF_BATCH = b"204"
 NOTHING_FOUND = b"404"
 POLL_S = 1.0
+LAG_POLL_S = 0.02
+"""Between looks whether a copy has what the leader has."""
+NO_MESSAGE = 10037
 APPENDED = subjects.ephemeral("appended", "log")
 
 
 class JetStreamLog:
     """The log as one process reads and writes it."""
 
-    def __init__(self, wire: Wire, settings: Settings, epoch: str) -> None:
+    def __init__(
+        self, wire: Wire, settings: Settings, epoch: str, *, clustered: bool = False
+    ) -> None:
+        """*clustered*: several servers may keep this log, and have no leader for a while."""
         self.epoch = epoch
+        self._clustered = clustered
         self._wire = wire
         self._settings = settings
         self._news = asyncio.Event()
         self._announced = 0
         self._own = _Own(settings.tail_fetch_max, settings.tail_fetch_bytes_max)
         self._beside = [self]
-        self.writer = GroupCommit(wire, settings, self._stored)
+        self.writer = GroupCommit(wire, settings, self._stored, clustered=clustered)
 
     async def append(self, header: Header, events: Sequence[Event], expected: int) -> int:
         return await self.writer.append(header, events, expected)
@@ -75,21 +86,26 @@ class JetStreamLog:
 
     async def read(self, noun: str, key: str, after: int = 0) -> list[Commit]:
         subject = subjects.event(noun, key)
+        until = await self._last(subject) if self._clustered else 0
         commits: list[Commit] = []
-        more = True
-        while more:
+        more = not self._clustered or until > after
+        asked_again_max = int(self._settings.append_timeout_s / LAG_POLL_S)
+        while more or after < until:
             stored, more = await self._get({"seq": after + 1, "next_by_subj": subject})
             commits += (codec.decode(one.payload, one.seq) for one in stored)
             after = stored[-1].seq if stored else after
+            if not stored and after < until:  # A copy that lags; another may answer next.
+                if not asked_again_max:
+                    raise TimeoutError(f"no copy of the log shows position {until}")
+                asked_again_max -= 1
+                await asyncio.sleep(LAG_POLL_S)
         return commits
 
     @staticmethod
     async def info(wire: Wire, settings: Settings) -> dict[str, Any]:
         """What the broker says of the stream (JetStream's STREAM.INFO)."""
         subject = f"$JS.API.STREAM.INFO.{subjects.STREAM}"
-        answer: dict[str, Any] = orjson.loads(
-            await wire.ask(subject, b"", settings.append_timeout_s)
-        )
+        answer = await _told(wire, subject, b"", settings.append_timeout_s)
         if "error" in answer:
             raise BrokerLost(f"the log cannot be seen: {answer['error']['description']}")
         return answer
@@ -98,7 +114,11 @@ class JetStreamLog:
         return int((await self.info(self._wire, self._settings))["state"]["last_seq"])
 
     async def page(self, after: int, limit: int) -> list[Stored]:
-        return (await self._get({"seq": after + 1}, limit))[0]
+        found = (await self._get({"seq": after + 1}, limit))[0]
+        if found or not self._clustered:
+            return found
+        following = await self._at_leader({"seq": after + 1, "next_by_subj": subjects.EVENTS})
+        return [] if following is None else [following]
 
     async def tail(self, after: int, until: int | None = None) -> AsyncIterator[list[Stored]]:
         limit, behind = self._settings.tail_fetch_max, True
@@ -107,7 +127,7 @@ class JetStreamLog:
             most = limit if until is None else min(limit, until - after)
             page = self._own.following(after, most)
             if not page and (behind or self._announced > after):
-                page = await self.page(after, most)
+                page = await self._reachable(after, most)
                 behind = bool(page)
             whole = _unbroken(page, after)
             if whole:
@@ -120,9 +140,46 @@ class JetStreamLog:
                 if behind and await self._hidden(after):
                     raise Missing(after + 1)
 
+    async def _reachable(self, after: int, limit: int) -> list[Stored]:
+        """As `page`; a cluster without a leader has nothing new, and is asked again later."""
+        if not self._clustered:
+            return await self.page(after, limit)
+        try:
+            return await self.page(after, limit)
+        except (Leaderless, TimeoutError):
+            return []
+
     async def _hidden(self, after: int) -> bool:
         """Whether the log says that it goes on after *after*, and yet shows nothing there."""
-        return await self.head() > after and not await self.page(after, 1)
+        try:
+            return await self.head() > after and not await self.page(after, 1)
+        except Leaderless:
+            return False
+        except TimeoutError:
+            if not self._clustered:
+                raise
+            return False
+
+    async def _last(self, subject: str) -> int:
+        """The position of the last commit on *subject* by the leader's account; 0 for none."""
+        last = await self._at_leader({"last_by_subj": subject})
+        return 0 if last is None else last.seq
+
+    async def _at_leader(self, query: dict[str, Any]) -> Stored | None:
+        """The one commit that *query* asks for, if there is one. Raises `Leaderless`."""
+        subject = f"$JS.API.STREAM.MSG.GET.{subjects.STREAM}"
+        timeout_s = self._settings.nats_look_timeout_s
+        try:
+            answer = await _told(self._wire, subject, orjson.dumps(query), timeout_s)
+        except TimeoutError as error:
+            raise Leaderless(f"the log's leader is silent for {timeout_s} s") from error
+        if fault := answer.get("error"):
+            if fault.get("err_code") == NO_MESSAGE:
+                return None
+            raise BrokerLost(f"the broker refused to read the log: {fault['description']}")
+        found = answer["message"]
+        noun, key = _aggregate(found["subject"])
+        return Stored(found["seq"], noun, key, b64decode(found.get("data", "")))
 
     async def _get(self, query: dict[str, Any], limit: int = 0) -> tuple[list[Stored], bool]:
         """One Direct Get of up to *limit* messages (ADR-31 of NATS), oldest first, and whether
@@ -132,7 +189,9 @@ class JetStreamLog:
             "max_bytes": self._settings.tail_fetch_bytes_max,
         }
         subject = f"$JS.API.DIRECT.GET.{subjects.STREAM}"
-        timeout_s = self._settings.append_timeout_s
+        settings = self._settings
+        # A copy whose server has just gone says nothing; another will be asked in its place.
+        timeout_s = settings.nats_look_timeout_s if self._clustered else settings.append_timeout_s
         *found, (end, _) = await self._wire.collect(subject, orjson.dumps(body), timeout_s)
         if end[9:12] not in (END_OF_BATCH, NOTHING_FOUND):
             raise BrokerLost(f"the broker refused to read the log: {end.decode()!r}")
@@ -190,10 +249,26 @@ def epoch_of(created: str) -> str:
 
 def _direct(header: bytes, data: bytes) -> Stored:
     seq = _value(header, b"Nats-Sequence: ")
-    subject = _value(header, b"Nats-Subject: ")
-    _, _, aggregate = subject.partition(".")
-    noun, _, key = aggregate.partition(".")  # Whatever lies there: who folds it judges it.
+    noun, key = _aggregate(_value(header, b"Nats-Subject: "))
     return Stored(int(seq), noun, key, data)
+
+
+def _aggregate(subject: str) -> tuple[str, str]:
+    """Noun and key of what lies on *subject*. Whatever lies there: who folds it judges it."""
+    _, _, aggregate = subject.partition(".")
+    noun, _, key = aggregate.partition(".")
+    return noun, key
+
+
+async def _told(wire: Wire, subject: str, request: bytes, timeout_s: float) -> dict[str, Any]:
+    """What JetStream answers. Raises `Leaderless` when nobody may, `BrokerLost`, TimeoutError."""
+    try:
+        answer: dict[str, Any] = orjson.loads(await wire.ask(subject, request, timeout_s))
+    except LookupError as error:
+        raise Leaderless("the log has no leader: a majority of the servers is away") from error
+    if answer.get("error", {}).get("err_code") in LEADERLESS:
+        raise Leaderless(f"the log has no leader: {answer['error']['description']}")
+    return answer
 
 
 def _value(header: bytes, name: bytes) -> str:

@@ -21,6 +21,15 @@ REMEDY = "stop the node and put back a copy of its data directory"
 """For a log that has lost something."""
 
 
+LEADERLESS = (10008, 10009, 10118)
+"""Codes of JetStream for a cluster that has, at this moment, nobody who could decide."""
+
+
+class Leaderless(Exception):
+    """The cluster has no leader for the log at this moment: nothing is read or written that only a
+    leader knows. A majority of its servers heals it."""
+
+
 class Conflict(Exception):
     """The aggregate has moved on since the caller read it: read it again, then decide again."""
 
@@ -65,10 +74,11 @@ class Log(Protocol):
         """
 
     async def read(self, noun: str, key: str, after: int = 0) -> list[Commit]:
-        """The commits of one aggregate later than *after*, oldest first."""
+        """The commits of one aggregate later than *after*, oldest first: all that were acknowledged
+        before. Raises `Leaderless`."""
 
     async def head(self) -> int:
-        """The position of the last commit, 0 for an empty log."""
+        """The position of the last commit, 0 for an empty log. Raises `Leaderless`."""
 
     async def page(self, after: int, limit: int) -> list[Stored]:
         """At most *limit* commits that follow *after*; none at the head."""

@@ -8,6 +8,7 @@ are granted one by one.
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,8 @@ from typing import Any, Literal, get_args
 from urllib.parse import unquote, urlsplit
 
 from bus.files import written
+from bus.logins import Login
+from bus.servers import Servers
 from bus.subjects import COMMANDS, EVENTS, QUEUE, STREAM
 
 Role = Literal["supervisor", "actors", "gateway", "tap", "system"]
@@ -91,24 +94,48 @@ SUBSCRIBE: Mapping[Role, tuple[str, ...]] = {
 class Endpoint:
     """A broker: where it is, and how each role signs in there.
 
-    `log_bytes_max` is what the broker keeps for the log, or 0 when that is not ours to say.
+    `log_bytes_max` is what the broker keeps for the log, or 0 when that is not ours to say. One
+    that is not ours has `servers`, and perhaps `logins`, servers of its own for the role `system`,
+    and certificates.
     """
 
     url: str
     passwords: Mapping[str, str] = field(repr=False)
     log_bytes_max: int = 0
-    system_url: str = field(default="", repr=False)
+    servers: Servers | None = field(default=None, repr=False)
+    system_servers: Servers | None = field(default=None, repr=False)
+    logins: Mapping[str, Login] = field(default_factory=dict, repr=False)
+    tls: ssl.SSLContext | None = field(default=None, repr=False)
 
     def login(self, role: Role) -> tuple[str, str]:
         """User and password of *role*; on a foreign broker those in its URL, for every role."""
-        if role in self.passwords:
-            return role, self.passwords[role]
-        parts = urlsplit(self.address(role))
-        return unquote(parts.username or ""), unquote(parts.password or "")
+        signed = self.sign_in(role, self.addresses(role)[0])
+        return signed.user, signed.password
 
-    def address(self, role: Role) -> str:
-        """The URL at which *role* connects."""
-        return self.system_url if role == "system" and self.system_url else self.url
+    def sign_in(self, role: Role, address: str) -> Login:
+        """How *role* signs in at *address*."""
+        if role in self.passwords:
+            return Login(role, self.passwords[role])
+        parts = urlsplit(address)
+        if role in self.logins and not (role == "system" and parts.username):
+            return self.logins[role]
+        return Login(unquote(parts.username or ""), unquote(parts.password or ""))
+
+    def addresses(self, role: Role) -> tuple[str, ...]:
+        """The URLs at which *role* may connect, the most promising first."""
+        servers = self.servers_of(role)
+        return servers.in_turn if servers is not None else (self.url,)
+
+    def servers_of(self, role: Role) -> Servers | None:
+        """The servers that *role* chooses from; None when there is one, and it is ours."""
+        if role == "system" and self.system_servers is not None:
+            return self.system_servers
+        return self.servers
+
+    @property
+    def external(self) -> bool:
+        """Whether somebody else runs the broker."""
+        return self.servers is not None
 
     def inbox(self, role: Role) -> str:
         """The prefix under which *role* awaits its answers."""

@@ -15,8 +15,8 @@ from typing import Any
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
-from bus.health import Sick, asked
-from bus.log import REMEDY
+from bus.health import Sick, asked, surveyed
+from bus.log import LEADERLESS, REMEDY
 from bus.roles import BUCKET_STREAM, Endpoint
 from bus.server import BUCKET_BYTES_MAX, HEADERS_BYTES
 from bus.subjects import EVENTS, STREAM
@@ -27,6 +27,8 @@ VERSION_MIN = (2, 15, 1)
 """Earlier servers did not sync every block under `sync_interval: always` (ADR 0003)."""
 STREAM_ABSENT = 10059
 CONSUMER_ABSENT = 10014
+UNSEEN = frozenset({"system_unseen", "majority_unseen"})
+"""Faults that say of no server that it is unfit, only that too few were looked at."""
 NANOSECONDS = 1_000_000_000
 ACK_WAIT_S = 60
 
@@ -71,7 +73,6 @@ def event_stream(settings: Settings, log_bytes_max: int) -> Json:
         "storage": "file",
         "retention": "limits",
         "discard": "new",
-        "num_replicas": 1,
         "max_bytes": log_bytes_max or -1,
         "max_msg_size": settings.payload_bytes_max + HEADERS_BYTES,
         "duplicate_window": settings.duplicate_window_s * NANOSECONDS,
@@ -90,7 +91,6 @@ def snapshot_bucket() -> Json:
         "storage": "file",
         "retention": "limits",
         "discard": "new",
-        "num_replicas": 1,
         "max_msgs_per_subject": 1,
         "max_bytes": BUCKET_BYTES_MAX,
         "duplicate_window": 2 * NANOSECONDS,
@@ -115,11 +115,16 @@ def consumer(durable: Durable) -> Json:
 
 
 async def ensure(
-    supervisor: Client, endpoint: Endpoint, settings: Settings, durables: Iterable[Durable] = ()
+    supervisor: Client,
+    endpoint: Endpoint,
+    settings: Settings,
+    durables: Iterable[Durable] = (),
+    replicas: int = 1,
 ) -> None:
-    """The streams and consumers exist as declared. Raises `TopologyRefused`, or `BrokerLost`."""
-    await _ensure_stream(supervisor, event_stream(settings, endpoint.log_bytes_max), settings)
-    await _ensure_stream(supervisor, snapshot_bucket(), settings)
+    """The streams and consumers exist as declared, with *replicas* copies unless the settings say
+    how many. Raises `TopologyRefused`, or `BrokerLost`."""
+    for config in (event_stream(settings, endpoint.log_bytes_max), snapshot_bucket()):
+        await _ensure_stream(supervisor, config, replicas, settings)
     for durable in durables:
         config = consumer(durable)
         name = f"{STREAM}.{durable.name}"
@@ -131,12 +136,19 @@ async def ensure(
             await _api(supervisor, f"CONSUMER.DURABLE.CREATE.{name}", request, settings)
 
 
-async def _ensure_stream(supervisor: Client, config: Json, settings: Settings) -> None:
+async def _ensure_stream(
+    supervisor: Client, config: Json, replicas: int, settings: Settings
+) -> None:
+    """A stream that is there keeps its copies unless the settings name another number: how many
+    servers can be seen at this moment is no reason to have fewer."""
     name = config["name"]
     found = await _api(supervisor, f"STREAM.INFO.{name}", None, settings, absent=STREAM_ABSENT)
     if found is None:
+        config["num_replicas"] = settings.nats_replicas or replicas
         await _api(supervisor, f"STREAM.CREATE.{name}", config, settings)
-    elif _differs(config, found["config"]):
+        return
+    config["num_replicas"] = settings.nats_replicas or found["config"]["num_replicas"]
+    if _differs(config, found["config"]):
         await _api(supervisor, f"STREAM.UPDATE.{name}", config, settings)
 
 
@@ -150,18 +162,7 @@ async def check(supervisor: Client, endpoint: Endpoint, settings: Settings) -> L
     What cannot be seen is not believed: a broker that hides its configuration is unfit. Our own
     hides nothing: when it is silent it has gone, which is `BrokerLost`.
     """
-    try:
-        server = await asked(endpoint, "VARZ", settings.nats_connect_timeout_s)
-    except Sick as error:
-        if endpoint.passwords:
-            raise BrokerLost(f"the broker went while it was looked at: {error}") from error
-        raise Unfit(
-            "system_unseen",
-            f"{error}. On an external server set CANOPY_NATS_SYSTEM_URL to a user of its system "
-            "account, so that Canopy can see how it stores.",
-        ) from error
-    check_server(server)
-    check_payload(server, settings)
+    await check_servers(endpoint, settings)
     info = await _api(supervisor, f"STREAM.INFO.{STREAM}", None, settings, absent=STREAM_ABSENT)
     if info is None:
         raise Unfit("log_absent", f"there is no stream {STREAM}: start Canopy once with its rights")
@@ -169,19 +170,63 @@ async def check(supervisor: Client, endpoint: Endpoint, settings: Settings) -> L
     return check_state(info)
 
 
+async def check_servers(endpoint: Endpoint, settings: Settings) -> int:
+    """How many servers the broker has, each of which keeps what it acknowledges.
+
+    In a cluster, any of them may be told to lead: all that are there are looked at, and that must
+    be more than half, so that nothing is acknowledged by those we have not seen. Raises `Unfit`,
+    or `BrokerLost` when our own is silent.
+    """
+    try:
+        if endpoint.external:
+            servers = await surveyed(endpoint, "VARZ", settings.nats_connect_timeout_s)
+        else:
+            servers = [await asked(endpoint, "VARZ", settings.nats_connect_timeout_s)]
+    except Sick as error:
+        if not endpoint.external:
+            raise BrokerLost(f"the broker went while it was looked at: {error}") from error
+        raise Unfit(
+            "system_unseen",
+            f"{error}. Let Canopy see how the servers store: name a user of their system account "
+            "in CANOPY_NATS_SYSTEM_URL, or `system` in CANOPY_NATS_CREDENTIALS.",
+        ) from error
+    keepers = [server for server in servers if (server.get("jetstream") or {}).get("config")]
+    for server in keepers or servers:
+        check_server(server)
+        check_payload(server, settings)
+    size = max((_cluster_size(server) for server in servers), default=1)
+    if 2 * len(keepers) <= size:
+        raise Unfit(
+            "majority_unseen",
+            f"{len(keepers)} of {size} servers of the cluster say how they store: start the others",
+        )
+    return size
+
+
+def _cluster_size(server: Mapping[str, Any]) -> int:
+    """How many servers keep streams in the cluster of *server*, by its own account."""
+    return int((server["jetstream"].get("meta") or {}).get("cluster_size", 1))
+
+
 def check_server(server: Mapping[str, Any]) -> None:
     """Raises `Unfit` unless the server is new enough and syncs before it acknowledges."""
     version = tuple(int(part) for part in str(server["version"]).split("-")[0].split("."))
     if version < VERSION_MIN:
         wanted = ".".join(map(str, VERSION_MIN))
-        raise Unfit("server_old", f"nats-server is {server['version']}: upgrade it to {wanted}")
+        what = f"nats-server{_named(server)} is {server['version']}"
+        raise Unfit("server_old", f"{what}: upgrade it to {wanted}")
     stored = server.get("jetstream", {}).get("config") or {}
     if not stored.get("sync_always"):
         raise Unfit(
             "sync_lazy",
-            "the broker acknowledges before it syncs, and a power cut would take what it "
-            "acknowledged: set `sync_interval: always` in its jetstream block",
+            f"the broker{_named(server)} acknowledges before it syncs, and a power cut would take "
+            "what it acknowledged: set `sync_interval: always` in its jetstream block",
         )
+
+
+def _named(server: Mapping[str, Any]) -> str:
+    """Which of several servers it is; nothing where there is one."""
+    return f" {server['server_name']}" if server.get("cluster", {}).get("name") else ""
 
 
 def check_payload(server: Mapping[str, Any], settings: Settings) -> None:
@@ -253,6 +298,8 @@ async def _api(
     fault = answer.get("error")
     if fault is None:
         return answer
+    if fault.get("err_code") in LEADERLESS:
+        raise BrokerLost(f"{verb}: {fault.get('description')}")
     if absent and fault.get("err_code") == absent:
         return None
     raise TopologyRefused(f"{verb}: {fault.get('description')} ({fault.get('err_code')})")

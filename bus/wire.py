@@ -10,12 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 from secrets import token_hex
-from typing import cast
+from typing import Any, cast
 from urllib.parse import urlsplit
+
+from bus.logins import Login
+from schemas.servers import PORT
 
 Frame = tuple[bytes, bytes]
 """(header bytes, payload) of one message."""
@@ -66,10 +71,9 @@ class Wire(asyncio.Protocol):
     `lost` is done, with an exception, when the connection ends without `close`.
     """
 
-    def __init__(self, user: str, password: str) -> None:
+    def __init__(self) -> None:
         loop = asyncio.get_running_loop()
         self._loop = loop
-        self._credentials = {"user": user, "pass": password} if user else {}
         self._inbox = f"_INBOX.{token_hex(11)}"
         self._numbers = count(2)
         self._answers: dict[bytes, asyncio.Future[Frame]] = {}
@@ -77,16 +81,59 @@ class Wire(asyncio.Protocol):
         self._subscriptions: dict[bytes, Receive] = {}
         self._rest = b""
         self._outgoing: list[bytes] = []
+        self._greeted: asyncio.Future[dict[str, Any]] = loop.create_future()
         self._ready: asyncio.Future[None] = loop.create_future()
+        self._pongs: deque[asyncio.Future[None]] = deque()
         self._closing = False
         self._payload_bytes_max = 0
         self._transport: asyncio.Transport | None = None
         self.lost: asyncio.Future[None] = loop.create_future()
+        self.told: Callable[[list[str]], None] = lambda places: None
+        """Told of the servers (host:port) that the broker knows of."""
+        self.address = ""
 
-    async def ready(self) -> None:
-        """Returns once the broker has accepted us. Raises `BrokerLost`, or TimeoutError."""
-        async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            await asyncio.shield(self._ready)
+    async def greeted(self) -> dict[str, Any]:
+        """What the broker says of itself (INFO), which it does first. Raises `BrokerLost`."""
+        return await asyncio.shield(self._greeted)
+
+    async def introduce(self, login: Login, tls: ssl.SSLContext | None, host: str) -> None:
+        """Returns once the broker has accepted *login*, over TLS if either side wants it.
+
+        Raises `BrokerLost` when it refuses, or has no TLS although we want it: then nothing
+        secret was sent.
+        """
+        info = await self.greeted()
+        offered = info.get("tls_required") or info.get("tls_available")
+        if tls is not None and not offered:
+            raise BrokerLost("the server offers no TLS: give it a certificate, or name nats://")
+        if tls is not None or info.get("tls_required"):
+            await self._encrypt(tls or ssl.create_default_context(), host)
+        self._payload_bytes_max = info["max_payload"]
+        connect = json.dumps(OPTIONS | login.answer(info.get("nonce", ""))).encode()
+        inbox = self._inbox.encode()
+        self._pongs.append(self._ready)
+        self._send(b"CONNECT %b\r\nSUB %b.* %b\r\nPING\r\n" % (connect, inbox, INBOX_SID))
+        await asyncio.shield(self._ready)
+
+    async def ping(self, timeout_s: float) -> None:
+        """Returns when the broker has answered. Raises TimeoutError, or `BrokerLost`."""
+        heard: asyncio.Future[None] = self._loop.create_future()
+        self._pongs.append(heard)
+        self._send(b"PING\r\n")
+        async with asyncio.timeout(timeout_s):
+            await heard
+
+    async def _encrypt(self, tls: ssl.SSLContext, host: str) -> None:
+        """What follows travels over TLS. Raises `BrokerLost` when no trust comes about."""
+        if self._transport is None:
+            raise BrokerLost("the connection to the broker is gone")
+        try:
+            transport = await self._loop.start_tls(self._transport, self, tls, server_hostname=host)
+        except ssl.SSLError as error:
+            raise BrokerLost(f"TLS with {host} failed: {error}") from error
+        if transport is None:
+            raise BrokerLost(f"{host} ended the connection during TLS")
+        self._transport = transport
 
     def publish(self, subject: str, payload: bytes, reply: str = "", header: bytes = b"") -> None:
         """Queue one message; what is queued in one turn of the loop leaves in one write.
@@ -226,22 +273,29 @@ class Wire(asyncio.Protocol):
         if line == b"PING":
             self._send(b"PONG\r\n")
         elif line == b"PONG":
-            if not self._ready.done():
-                self._ready.set_result(None)
-        elif line.startswith(b"INFO") and not self._ready.done():
-            self._payload_bytes_max = json.loads(line[5:])["max_payload"]
-            options = OPTIONS | self._credentials
-            connect = json.dumps(options).encode()
-            inbox = self._inbox.encode()
-            self._send(b"CONNECT %b\r\nSUB %b.* %b\r\nPING\r\n" % (connect, inbox, INBOX_SID))
+            heard = self._pongs.popleft() if self._pongs else None
+            if heard is not None and not heard.done():
+                heard.set_result(None)
+        elif line.startswith(b"INFO"):
+            self._introduced(json.loads(line[5:]))
         elif line.startswith(b"-ERR"):
             self._fail(f"the broker refused: {line[5:].decode()}")
+
+    def _introduced(self, info: dict[str, Any]) -> None:
+        """The broker's first word, or news of its cluster; or that it is about to stop."""
+        if not self._greeted.done():
+            self._greeted.set_result(info)
+        if info.get("connect_urls"):
+            self.told(info["connect_urls"])
+        if info.get("ldm"):
+            self._fail("the server is about to stop")
 
     def _fail(self, reason: str) -> None:
         for answer in self._answers.values():
             if not answer.done():
                 answer.set_exception(BrokerLost(reason))
-        for future in (self._ready, self.lost):
+        ends: list[asyncio.Future[Any]] = [self._greeted, self._ready, *self._pongs, self.lost]
+        for future in ends:
             if not future.done():
                 future.set_exception(BrokerLost(reason))
                 future.exception()  # Somebody may not be waiting; who asks `lost` is still told.
@@ -262,21 +316,34 @@ def _expire(answer: asyncio.Future[Frame]) -> None:
         answer.set_exception(TimeoutError("no answer in time"))
 
 
-async def dial(url: str, user: str = "", password: str = "") -> Wire:
+async def dial(
+    url: str,
+    user: str = "",
+    password: str = "",
+    *,
+    login: Login | None = None,
+    tls: ssl.SSLContext | None = None,
+    timeout_s: float = CONNECT_TIMEOUT_S,
+    told: Callable[[list[str]], None] | None = None,
+) -> Wire:
     """A connection to the broker at *url* (`nats://[user:password@]host:port`), accepted by it.
 
-    Raises `BrokerLost` when it refuses, OSError when nobody listens, TimeoutError after 5 s.
+    *told* hears of other servers. Raises `BrokerLost` when it refuses, OSError when nobody
+    listens, TimeoutError when it is not done in *timeout_s*.
     """
     parts = urlsplit(url)
-    loop = asyncio.get_running_loop()
-    _, wire = await loop.create_connection(
-        lambda: Wire(user or parts.username or "", password or parts.password or ""),
-        parts.hostname or "127.0.0.1",
-        parts.port or 4222,
-    )
-    try:
-        await wire.ready()
-    except BaseException:
-        wire.close()
-        raise
+    host = parts.hostname or "127.0.0.1"
+    if login is None:
+        login = Login(user or parts.username or "", password or parts.password or "")
+    if tls is None and parts.scheme == "tls":
+        tls = ssl.create_default_context()
+    async with asyncio.timeout(timeout_s):
+        loop = asyncio.get_running_loop()
+        _, wire = await loop.create_connection(Wire, host, parts.port or PORT)
+        wire.told, wire.address = told or wire.told, url
+        try:
+            await wire.introduce(login, tls, host)
+        except BaseException:
+            wire.close()
+            raise
     return wire

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 from time import monotonic
 
 from aiohttp import web
 
+from actors.projection_folder import Locked
 from actors.rooms import statements
 from actors.supervisor import supervise
 from bus.attachment import Bus
 from bus.clock import wall_ms
+from bus.holding import Held, hold
 from gateway.app import build
 from gateway.auth import Credentials, Doors, Passwords
 from gateway.call import Gateway, Throttles
@@ -63,7 +67,13 @@ async def serve(
 
     Raises when the tables cannot be opened, or the broker goes.
     """
-    folder = bus.settings.data_directory / PROJECTIONS
+    with own_folder(bus.settings) as folder:
+        await _serve(bus, door, listener, opened, folder)
+
+
+async def _serve(
+    bus: Bus, door: Door, listener: socket.socket, opened: Callable[[Open], None], folder: Path
+) -> None:
     reads = Reads(folder, statements(), bus.log, bus.settings, bus.telemetry)
     try:
         await reads.open()
@@ -154,6 +164,24 @@ def _throttles(settings: Settings) -> Throttles:
         logins=Buckets(Allowance("logins", logins / 60, logins)),
         registrations=Buckets(Allowance("registrations", registrations / 60, registrations)),
     )
+
+
+@contextmanager
+def own_folder(settings: Settings) -> Iterator[Path]:
+    """Where this gateway keeps its tables: the first of the places in the data directory that no
+    other gateway holds. Raises `Locked` when all `gateways_max` are taken."""
+    with ExitStack() as stack:
+        yield _held(stack, settings)
+
+
+def _held(stack: ExitStack, settings: Settings) -> Path:
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    for nth in range(1, settings.gateways_max + 1):
+        folder = settings.data_directory / (f"{PROJECTIONS}-{nth}" if nth > 1 else PROJECTIONS)
+        with suppress(Held):
+            stack.enter_context(hold(folder, started))
+            return folder
+    raise Locked(f"{settings.gateways_max} gateways read {settings.data_directory}: enough.")
 
 
 def listening(settings: Settings) -> socket.socket:

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
 from bus.commands import Unavailable
+from bus.log import Leaderless
 from bus.wire import BrokerLost
 from gateway import arrival, policy
 from gateway.arrival import Guard
@@ -35,7 +36,6 @@ from gateway.table import ID, PATTERNS, PREFIXES, Route, document
 from gateway.version import VERSION
 from schemas.envelope import Refused
 
-RETRY_AFTER_S = "1"
 CORRELATION = web.RequestKey("correlation", str)
 LEFT = web.RequestKey("left", dict[str, str])
 """What the caller may still ask for: the RateLimit fields, once the request has been counted."""
@@ -60,7 +60,9 @@ SECURITY = {
 
 ALWAYS = frozenset({"learn", "look"})
 """Verbs that are answered whatever the tables know: what is the same for everybody."""
-FAULTS = (Refused, Behind, Unavailable, BrokerLost, TimeoutError, web.HTTPException)
+FAULTS = (
+    Refused, Behind, Unavailable, Leaderless, BrokerLost, TimeoutError, web.HTTPException
+)  # fmt: skip
 """What a request may end with that is no bug of ours."""
 
 log = structlog.get_logger()
@@ -119,16 +121,15 @@ def _outer(guard: Guard, position: Callable[[], int]) -> Any:
 
 def _refusal(fault: Exception) -> Refused:
     """What a fault is told as."""
-    later: dict[str, Any] = {"headers": {"Retry-After": RETRY_AFTER_S}}
     match fault:
         case Refused():
             told = fault
         case Behind():
-            told = refuse("behind", str(fault), position=fault.position, **later)
-        case Unavailable() | BrokerLost():
-            told = refuse("unavailable", str(fault), **later)
+            told = refuse("behind", str(fault), position=fault.position)
+        case Unavailable() | BrokerLost() | Leaderless():
+            told = refuse("unavailable", str(fault))
         case TimeoutError():
-            told = refuse("timed_out", **later)
+            told = refuse("timed_out")
         case web.HTTPMethodNotAllowed():
             told = refuse("method_not_allowed", headers={"Allow": fault.headers["Allow"]})
         case web.HTTPRequestEntityTooLarge():

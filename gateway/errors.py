@@ -18,6 +18,9 @@ from pydantic import BaseModel, Field, ValidationError
 from schemas.envelope import Refused
 
 MEDIA_TYPE = "application/problem+json"
+MOMENTARY = 503
+RETRY_AFTER_S = "1"
+"""Said with every 503: what it is about passes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +190,8 @@ def tell(refused: Refused, instance: str, correlation: str) -> Told:
     entry = CATALOGUE[refused.code]
     detail = dict(refused.detail)
     headers = {str(k): str(v) for k, v in detail.pop("headers", {}).items()}
+    if entry.status == MOMENTARY:
+        headers.setdefault("Retry-After", RETRY_AFTER_S)
     problem: dict[str, Any] = {
         "type": f"/problems/{refused.code}",
         "title": entry.title,

@@ -26,7 +26,8 @@ from bus.commands import LocalCommands
 from bus.connection import located
 from bus.crypto import Identity
 from bus.holding import hold
-from bus.identity_file import FILE, identify
+from bus.identity_file import FILE, IdentityUnusable, identify
+from bus.lookout import begun
 from bus.roles import Endpoint, write_context
 from bus.server import BrokerStopped, broker
 from bus.telemetry import Telemetry
@@ -67,12 +68,15 @@ async def up(settings: Settings, announce: Announce, environ: Mapping[str, str])
     started = datetime.now(UTC).isoformat(timespec="seconds")
     with hold(settings.data_directory, started) as holding, closing(listening(settings)) as socket:
         holding.announce(url(settings, socket))
+        known = await _external(settings)
+        if known is not None:
+            await _one_identity(known, settings)
         identity = identify(settings.data_directory, passphrase(settings))
         telemetry = Telemetry("canopy", settings.otlp_endpoint or "")
         told = _Once(announce)
 
         async def once() -> None:
-            async with _broker(settings, environ) as (endpoint, watch):
+            async with _broker(settings, environ, known) as (endpoint, watch):
                 await prepared(endpoint, settings, durables())
                 opened = _opened(settings, identity, endpoint, door, told)
                 here = LocalCommands(settings.command_timeout_s)
@@ -97,9 +101,10 @@ async def run_broker(settings: Settings, environ: Mapping[str, str]) -> None:
     with hold(settings.data_directory, started):
         identify(settings.data_directory, passphrase(settings))
         telemetry = Telemetry("canopy-nats")
+        known = await _external(settings)
 
         async def once() -> None:
-            async with _broker(settings, environ) as (endpoint, watch):
+            async with _broker(settings, environ, known) as (endpoint, watch):
                 await prepared(endpoint, settings, durables())
                 log.info("broker_ready", url=endpoint.url)
                 await watch()
@@ -110,9 +115,12 @@ async def run_broker(settings: Settings, environ: Mapping[str, str]) -> None:
 async def run_actors(settings: Settings) -> None:
     """Run the actors alone, for ever; as many such processes as are wanted share the work."""
     telemetry = Telemetry("canopy-actors", settings.otlp_endpoint or "")
+    known = await _external(settings)
 
     async def once() -> None:
-        endpoint, identity = await _found(settings)
+        endpoint, identity = await _found(settings, known)
+        if endpoint.external:
+            await prepared(endpoint, settings, durables())
         async with attached(endpoint, "actors", identity, settings, telemetry) as bus:
             log.info("actors_ready", url=endpoint.url)
             await act(bus)
@@ -125,10 +133,11 @@ async def run_gateway(settings: Settings, announce: Announce) -> None:
     telemetry = Telemetry("canopy-gateway", settings.otlp_endpoint or "")
     door = Door(setup_code(), first_start=False)
     told = _Once(announce)
+    known = await _external(settings)
     with closing(listening(settings)) as socket:
 
         async def once() -> None:
-            endpoint, identity = await _found(settings)
+            endpoint, identity = await _found(settings, known)
             opened = _opened(settings, identity, endpoint, door, told)
             async with attached(endpoint, "gateway", identity, settings, telemetry) as bus:
                 await serve(bus, door, socket, opened)
@@ -153,11 +162,11 @@ def passphrase(settings: Settings) -> str | None:
 
 @asynccontextmanager
 async def _broker(
-    settings: Settings, environ: Mapping[str, str]
+    settings: Settings, environ: Mapping[str, str], known: Endpoint | None
 ) -> AsyncIterator[tuple[Endpoint, Callable[[], Coroutine[Any, Any, None]]]]:
     """The broker of this node, and what raises when it ends: ours, or the configured one."""
-    if settings.nats_url:
-        yield await located(settings), _for_ever
+    if known is not None:
+        yield known, _for_ever
         return
     async with broker(settings) as running:
         write_context(running.endpoint, environ)
@@ -172,10 +181,27 @@ async def _for_ever() -> None:
     await asyncio.get_running_loop().create_future()
 
 
-async def _found(settings: Settings) -> tuple[Endpoint, Identity]:
+async def _external(settings: Settings) -> Endpoint | None:
+    """The external broker, which one endpoint stands for as long as the process lives: what it
+    learns of the servers is not to be learnt again. None when the broker is ours."""
+    return await located(settings) if settings.nats_url else None
+
+
+async def _found(settings: Settings, known: Endpoint | None) -> tuple[Endpoint, Identity]:
     """The broker that somebody else runs, and this node's identity, once both are there."""
-    endpoint = await located(settings)
+    endpoint = known or await located(settings)
+    await _one_identity(endpoint, settings)
     return endpoint, identify(settings.data_directory, passphrase(settings))
+
+
+async def _one_identity(endpoint: Endpoint, settings: Settings) -> None:
+    """Raises `IdentityUnusable` where a second identity would be made beside an external log."""
+    fresh = endpoint.external and first_start(settings) and await begun(endpoint, settings)
+    if fresh and first_start(settings):  # Another process may have made both in the meantime.
+        raise IdentityUnusable(
+            f"the log at {endpoint.url} has begun and {settings.data_directory} holds no {FILE}: "
+            "put the node's own there; every process of a node has the same one"
+        )
 
 
 class _Once:

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+
+from schemas.servers import server_urls
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -58,9 +60,34 @@ class Settings(BaseModel):
     )
 
     # --- Broker -----------------------------------------------------------------------------------
-    nats_url: str = _knob("", "URL", "An external NATS server; empty runs the embedded one.")
+    nats_url: str = _knob(
+        "", "URLs", "External NATS servers, commas between; empty runs the embedded one."
+    )
     nats_system_url: str = _knob(
-        "", "URL", "The external server for a user of its system account, to check it."
+        "", "URLs", "The external servers for a user of their system account, to check them."
+    )
+    nats_credentials: str = _knob(
+        "", "path", "Who signs in to external servers: passwords, *.creds, *.nk, or their folder."
+    )
+    nats_tls_ca: str = _knob("", "path", "Certificates (PEM) that vouch for external servers.")
+    nats_tls_certificate: str = _knob("", "path", "Our certificate (PEM) for external servers.")
+    nats_tls_key: str = _knob("", "path", "The key of our certificate, unless that holds it.")
+    nats_replicas: int = _knob(
+        0,
+        "copies",
+        "Of the log in an external cluster (1, 3 or 5); 0 takes 3 where there are three servers.",
+        ge=0,
+        le=5,
+    )
+    nats_dial_timeout_s: float = _knob(
+        1.0, "seconds", "For one of several servers to take us in; then the next is tried.", gt=0
+    )
+    nats_look_every_s: float = _knob(
+        1.0, "seconds", "Between looks whether our external server still knows the log.", gt=0
+    )
+    nats_look_timeout_s: float = _knob(2.0, "seconds", "For the answer to such a look.", gt=0)
+    nats_look_failures_max: int = _knob(
+        2, "looks", "Bad ones in a row until we ask whether another server knows better.", ge=1
     )
     nats_host: str = _knob("127.0.0.1", "address", "Where the embedded broker listens.")
     nats_port: int = _knob(
@@ -124,6 +151,9 @@ class Settings(BaseModel):
     read_threads: int = _knob(4, "threads", "That query the tables.", ge=1, le=64)
     projection_memory_bytes_max: int = _knob(
         512 * MIB, "bytes", "The tables' working memory.", ge=64 * MIB
+    )
+    gateways_max: int = _knob(
+        16, "gateways", "On one data directory at once, each with tables of its own.", ge=1
     )
     page_default: int = _knob(50, "items", "On a page when nothing is said.", ge=1, le=200)
     page_max: int = _knob(200, "items", "On a page at most.", ge=1, le=1000)
@@ -190,3 +220,16 @@ class Settings(BaseModel):
     restart_backoff_s: float = _knob(
         0.1, "seconds", "Before the first restart; then doubled.", gt=0
     )
+
+    @field_validator("nats_url", "nats_system_url")
+    @classmethod
+    def _addresses(cls, text: str) -> str:
+        server_urls(text)
+        return text
+
+    @field_validator("nats_replicas")
+    @classmethod
+    def _odd(cls, copies: int) -> int:
+        if copies not in (0, 1, 3, 5):
+            raise ValueError("an even number of copies is no safer than one less: take 1, 3 or 5")
+        return copies

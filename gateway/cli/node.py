@@ -34,6 +34,11 @@ Host = Annotated[
     str | None,
     typer.Option(help="Address to listen on; else 127.0.0.1.", show_default=False),
 ]
+Nats = Annotated[
+    str | None,
+    typer.Option(help="External NATS servers, nats://a,b,c; else the embedded broker.",
+                 show_default=False),
+]  # fmt: skip
 Process = Literal["nats", "actors", "gateway"]
 
 
@@ -42,6 +47,7 @@ def up(
     data: Data = None,
     port: Port = None,
     host: Host = None,
+    nats: Nats = None,
     config: File = None,
 ) -> None:
     """Run a node: broker, actors and gateway in one process, until Ctrl-C.
@@ -49,7 +55,7 @@ def up(
     With --json, one line tells when it answers: url, setup_code, data, node, nats_url, pid, seq.
     """
     terminal = Call.of(context).terminal
-    settings = _settings(terminal, config, data, port, host)
+    settings = _settings(terminal, config, data=data, port=port, host=host, nats=nats)
     from gateway.cli import running  # noqa: PLC0415  # brings in all that a node is made of
 
     running.run("whole", settings, terminal)
@@ -61,20 +67,27 @@ def run(
     data: Data = None,
     port: Port = None,
     host: Host = None,
+    nats: Nats = None,
     config: File = None,
 ) -> None:
     """Run one process of a node alone, until Ctrl-C: what the Procfile names."""
     terminal = Call.of(context).terminal
-    settings = _settings(terminal, config, data, port, host)
+    settings = _settings(terminal, config, data=data, port=port, host=host, nats=nats)
     from gateway.cli import running  # noqa: PLC0415  # brings in all that a node is made of
 
     running.run(process, settings, terminal)
 
 
 def _settings(
-    terminal: Terminal, config: Path | None, data: Path | None, port: int | None, host: str | None
+    terminal: Terminal,
+    config: Path | None,
+    *,
+    data: Path | None,
+    port: int | None,
+    host: str | None,
+    nats: str | None,
 ) -> Settings:
-    configuration = configured(config, data_directory=data, port=port, host=host)
+    configuration = configured(config, data_directory=data, port=port, host=host, nats_url=nats)
     for hazard in hazards(configuration.settings.data_directory):
         terminal.warn(hazard.what, hazard.remedy)
     for stranger in configuration.strangers:

@@ -24,6 +24,7 @@ from actors.projection_folder import Locked
 from bus.faults import Unarmed, arm
 from bus.holding import Held
 from bus.identity_file import IdentityUnusable
+from bus.logins import LoginUnusable
 from bus.server import BrokerStopped, BrokerUnusable
 from bus.topology import TopologyRefused, Unfit
 from bus.wire import BrokerLost
@@ -62,8 +63,8 @@ def failures(settings: Settings) -> Iterator[None]:
     fault: BaseException | None = None
     try:
         yield
-    except* (Held, BrokerUnusable, BrokerStopped, BrokerLost, IdentityUnusable, Unfit,
-             TopologyRefused, Locked, OSError) as faults:  # fmt: skip
+    except* (Held, BrokerUnusable, BrokerStopped, BrokerLost, IdentityUnusable, LoginUnusable,
+             Unfit, TopologyRefused, Locked, OSError) as faults:  # fmt: skip
         fault = _first(faults)  # Raised here it would come out in a group.
     if fault is not None:
         raise _failure(fault, settings) from fault
@@ -90,10 +91,13 @@ def _failure(fault: BaseException, settings: Settings) -> Failure:
     match fault:
         case Held():
             return _held(fault, settings)
-        case IdentityUnusable():
-            return Failure(Exit.USAGE, str(fault), "Set CANOPY_PASSPHRASE.", "identity_unusable")
+        case IdentityUnusable() | LoginUnusable():
+            login = isinstance(fault, LoginUnusable)
+            remedy = "canopy config explain nats_credentials" if login else "Set CANOPY_PASSPHRASE."
+            code = "login_unusable" if login else "identity_unusable"
+            return Failure(Exit.USAGE, str(fault), remedy, code)
         case Locked():
-            remedy = "One gateway reads a data directory: stop the other, or choose another --data."
+            remedy = "Stop the program that reads the tables, or choose another --data."
             return Failure(Exit.NO, str(fault), remedy, "held")
         case Unfit():
             return Failure(Exit.UNAVAILABLE, str(fault), "canopy doctor", fault.fault)

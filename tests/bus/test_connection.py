@@ -96,8 +96,8 @@ async def test_a_wrong_password_is_not_tried_again(running: Broker, settings: Se
             pass
 
 
-async def test_the_fast_connection_signs_in_too(furnished: Broker) -> None:
-    async with wired(furnished.endpoint, "gateway") as wire:
+async def test_the_fast_connection_signs_in_too(furnished: Broker, settings: Settings) -> None:
+    async with wired(furnished.endpoint, "gateway", settings) as wire:
         answer = await wire.ask("$JS.API.STREAM.INFO.EVT", b"", 5.0)
 
     assert b'"name":"EVT"' in answer

@@ -15,6 +15,7 @@ from nats.aio.client import Client
 from bus.connection import connected
 from bus.roles import Endpoint
 from bus.server import HEADERS_BYTES, Broker
+from bus.servers import Servers
 from bus.topology import (
     Durable,
     TopologyRefused,
@@ -153,7 +154,7 @@ async def test_a_log_that_is_absent_is_unfit(
 async def test_a_broker_that_hides_how_it_stores_is_unfit(
     running: Broker, settings: Settings, supervisor: Client
 ) -> None:
-    blind = Endpoint(running.endpoint.url, {})
+    blind = Endpoint(running.endpoint.url, {}, servers=Servers([running.endpoint.url]))
 
     with pytest.raises(Unfit, match="CANOPY_NATS_SYSTEM_URL"):
         await check(supervisor, blind, settings)

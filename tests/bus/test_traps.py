@@ -248,7 +248,7 @@ async def test_a_full_log_says_so(tmp_path: Path) -> None:
 async def test_a_log_that_is_not_there_stores_nothing(tmp_path: Path) -> None:
     """And says so at once: the broker knows that nobody listens."""
     knobs = settings(tmp_path, append_timeout_s=60)
-    async with started(knobs) as running, wired(running.endpoint, "actors") as wire:
+    async with started(knobs) as running, wired(running.endpoint, "actors", knobs) as wire:
         log = JetStreamLog(wire, knobs, "0" * 16)
         flushing = asyncio.create_task(log.flush())
         outcomes = await asyncio.gather(

@@ -181,7 +181,7 @@ def test_bytes_may_come_in_any_pieces(payloads: list[tuple[bytes, bytes]], cuts:
 
 
 async def _in_pieces(payloads: list[tuple[bytes, bytes]], cuts: list[int]) -> None:
-    wire, transport = Wire("", ""), Transport()
+    wire, transport = Wire(), Transport()
     received: list[tuple[bytes, bytes]] = []
     wire.connection_made(transport)
     wire.subscribe("x", lambda _, header, data: received.append((data, header)))
@@ -210,7 +210,7 @@ def _frame(sid: bytes, data: bytes, header: bytes) -> bytes:
 
 async def test_a_message_for_nobody_is_dropped() -> None:
     """It was on its way when its subscriber left."""
-    wire = Wire("", "")
+    wire = Wire()
     wire.connection_made(cast(asyncio.BaseTransport, Transport()))
     wire.data_received(INFO + b"MSG x 99 2\r\nHi\r\nMSG _INBOX.a.77 1 2\r\nHo\r\n")
 
