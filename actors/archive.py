@@ -59,6 +59,7 @@ class Writer:
         self._bytes_max = settings.archive_part_bytes_max
         self._waiting: list[Stored] = []
         self._waiting_bytes = 0
+        self._bytes = 0
         self._parts: list[Part] = []
         self._chain = EMPTY_CHAIN
         self.last = 0
@@ -77,6 +78,7 @@ class Writer:
             self._chain = chained(self._chain, one.payload)
             self._waiting.append(one)
             self._waiting_bytes += len(one.payload)
+            self._bytes += len(one.payload)
             self.last = one.seq
 
     def _full(self, more_bytes: int) -> bool:
@@ -102,6 +104,7 @@ class Writer:
             epoch=epoch,
             last=self.last,
             events=sum(part.events for part in self._parts),
+            payload_bytes=self._bytes,
             chain=self._chain.hex(),
             shapes=shapes(),
             tables=tables,
@@ -222,6 +225,34 @@ class Archive:
         if _sum(data) != digest:
             raise Damaged(f"{name} is not the file that the manifest tells of: it has changed")
         return data
+
+
+class Proof:
+    """That the commits of an archive, taken part by part, are what its manifest says as a whole."""
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+        self._chain = EMPTY_CHAIN
+
+    def take(self, part: Part) -> list[Stored]:
+        """The commits of *part*, which comes next. Raises `Damaged`."""
+        commits = self._archive.commits(part)
+        for one in commits:
+            self._chain = chained(self._chain, one.payload)
+        return commits
+
+    def end(self) -> None:
+        """All parts were taken. Raises `Damaged` when they are not what was copied."""
+        if self._chain.hex() != self._archive.manifest.chain:
+            raise Damaged("the commits do not have the running hash that the manifest tells")
+
+    def tables(self, file: ProjectionFile) -> bool:
+        """Whether the tables of *file* could be compared with those that were copied, which other
+        projections or another engine may have made. Raises `Damaged` when they differ."""
+        told, made = self._archive.manifest.tables, tables_of(file)
+        if (name := told.differ(made)) != "":
+            raise Damaged(f"the table {name} is not the one that the manifest tells of")
+        return told.like(made)
 
 
 KEYS = "keys.sealed"

@@ -44,12 +44,14 @@ class Tables(Struct, frozen=True, forbid_unknown_fields=True):
     engine: str
     hashes: dict[str, tuple[int, str]]
 
+    def like(self, other: Tables) -> bool:
+        """Whether the same program and engine made both, so that they must be equal."""
+        return (self.version, self.engine) == (other.version, other.engine)
+
     def differ(self, other: Tables) -> str:
-        """The name of a table that is not as *other* has it; empty when all are, or when the two
-        were made by different programs and say nothing about each other."""
-        if (self.version, self.engine) != (other.version, other.engine):
-            return ""
-        names = sorted(self.hashes.keys() | other.hashes.keys())
+        """The name of a table that is not as *other* has it; empty when there is none, or when
+        they cannot be compared."""
+        names = sorted(self.hashes.keys() | other.hashes.keys()) if self.like(other) else ()
         return next((n for n in names if self.hashes.get(n) != other.hashes.get(n)), "")
 
 
@@ -77,6 +79,7 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True):
     epoch: str
     last: int
     events: int
+    payload_bytes: int
     chain: str
     shapes: str
     tables: Tables

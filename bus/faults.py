@@ -15,6 +15,12 @@ from typing import Literal, get_args
 
 CopyPoint = Literal[
     "archive.written",  # a backup or an export is on the disk, under a draft's name
+    "restore.begun",  # there is a draft of a data directory, with nothing in it
+    "restore.refilled",  # a batch of commits has been stored again
+    "restore.folded",  # a part of the archive is in the new tables
+    "restore.made",  # everything is in the draft, nothing in its place
+    "restore.moving",  # all but the identity is in its place
+    "restore.moved",  # all of it is in its place, the draft is not gone yet
 ]
 """Places that no node comes by: in commands that end when their one task ends."""
 

@@ -17,6 +17,8 @@ from bus.files import written
 
 FILE = "identity.json"
 LOG_DIRECTORY = Path("nats", "jetstream")
+RESTORING = ".restoring"
+"""Where a node is put together again before it takes its place (`gateway.restore`)."""
 VERSION = 1
 
 
@@ -63,7 +65,18 @@ def name_vault(directory: Path, name: str) -> None:
     written(path, json.dumps(_read(path) | {"vault": name}, indent=1))
 
 
+def keep(directory: Path, made: Identity, passphrase: str | None, cost: Cost | None = None) -> None:
+    """*made* is the identity of the node in *directory*, which had none: its log was restored."""
+    record = _record(made, passphrase, cost or Cost())
+    written(directory / FILE, json.dumps(record, indent=1), replace=False)
+
+
 def _refuse_beside_a_log(directory: Path) -> None:
+    if (directory / RESTORING).exists():
+        raise IdentityUnusable(
+            f"{directory} holds a restore that is not finished. Run the same `canopy restore` "
+            f"again, or remove {directory / RESTORING}."
+        )
     log = directory / LOG_DIRECTORY
     if log.is_dir() and any(log.iterdir()):
         raise IdentityUnusable(

@@ -22,7 +22,7 @@ RUNNING = "The node"
 KEEPING = "Copies"
 TALKING = "Talking"
 WATCHING = "The log"
-ALONE = frozenset({"up", "run", "doctor", "config", "bench", "export"})
+ALONE = frozenset({"up", "run", "doctor", "config", "bench", "export", "restore", "import"})
 """Commands that speak to no node."""
 
 EPILOG = "Exit codes: " + "; ".join(f"{int(code)} {text}" for code, text in MEANINGS.items()) + "."
@@ -61,6 +61,8 @@ def tree() -> Any:
     for command in (node.verify, node.rebuild):
         app.command(rich_help_panel=WATCHING)(command)
     app.command(rich_help_panel=KEEPING)(archive.export)
+    app.command(rich_help_panel=KEEPING)(archive.restore)
+    app.command("import", rich_help_panel=KEEPING)(archive.import_)
     group = typer.main.get_command(app)
     share(group, ALONE)
     return group

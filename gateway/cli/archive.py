@@ -11,6 +11,7 @@ from rich.text import Text
 
 from gateway.cli.call import Call
 from gateway.cli.config import Data, File, configured
+from gateway.cli.exits import Exit, Failure
 from gateway.cli.terminal import facts
 
 
@@ -30,6 +31,66 @@ def export(
     settings = configured(config, data_directory=data).settings
     told = copying.export(settings, path, terminal)
     terminal.answer(told, _written(told))
+
+
+Archived = Annotated[
+    Path,
+    typer.Argument(metavar="PATH", help="An export, or a backup.", exists=True, show_default=False),
+]
+
+
+def restore(
+    context: typer.Context,
+    path: Archived,
+    data: Data = None,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify", help="Read back what was restored; without --data, keep nothing of it."
+        ),
+    ] = False,
+    config: File = None,
+) -> None:
+    """Make a node of an export or a backup, in a data directory that is empty.
+
+    It has the same log and the same tables, and a node id of its own. With --verify and without
+    --data it only proves that the archive is whole, and that a node can be made of it.
+    """
+    from gateway.cli import copying  # noqa: PLC0415  # brings in all that a node is made of
+
+    terminal = Call.of(context).terminal
+    if data is None and not verify:
+        raise Failure(
+            Exit.USAGE,
+            "A restore needs a data directory of its own.",
+            "Name an empty one with --data, or ask for --verify alone.",
+            "data_needed",
+        )
+    settings = configured(config, data_directory=data).settings
+    if data is None:
+        told = copying.prove(settings, path, terminal)
+    else:
+        told = copying.restore(settings, path, terminal, reread=verify)
+    terminal.answer(told, _made(told))
+
+
+def import_(context: typer.Context, path: Archived, data: Data = None, config: File = None) -> None:
+    """Make a node of an export: the same as `restore`, by the name that goes with `export`."""
+    restore(context, path, data, verify=False, config=config)
+
+
+def _made(told: dict[str, Any]) -> Group:
+    rows: list[tuple[str, str | Text]] = [
+        ("archive", str(told["path"])),
+        ("of the node", told["node"]),
+        ("positions", f"1 to {told['last']:,}, {told['events']:,} events"),
+        ("tables", "equal" if told["compared"] else "not compared: of another version of Canopy"),
+    ]
+    if not told["restored"]:
+        return Group(Text.assemble(("✓ ", "good"), "The archive is whole."), facts(rows))
+    start = f"canopy up --data {told['data']}"
+    rows += [("new node", told["restored"]), ("start", Text(start, "command"))]
+    return Group(Text.assemble(("✓ ", "good"), "The node is restored."), facts(rows))
 
 
 def _written(told: dict[str, Any]) -> Group:

@@ -6,6 +6,7 @@ Apart from `archive.py` because it brings in everything that a node is made of.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from errno import EDQUOT, ENOSPC
@@ -16,7 +17,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from actors.archive_files import Damaged, Taken
 from actors.archive_manifest import Manifest, Unsuitable
+from actors.projection_file import Poison
+from bus.faults import arm
+from bus.log import Unstored
 from gateway import backup
+from gateway import restore as restoring
 from gateway.cli.exits import Exit, Failure
 from gateway.cli.running import failures
 from gateway.cli.terminal import Terminal
@@ -31,17 +36,43 @@ def export(settings: Settings, path: Path, terminal: Terminal) -> dict[str, Any]
     manifest = _shown(
         lambda progress: backup.export(settings, path, progress), "copying", settings, terminal
     )
-    return _told(path, manifest, sum(one.stat().st_size for one in path.iterdir()))
+    return _told(path, manifest)
 
 
-def _told(path: Path, manifest: Manifest, size: int) -> dict[str, Any]:
+def prove(settings: Settings, path: Path, terminal: Terminal) -> dict[str, Any]:
+    """What the archive at *path* is, all of which was proven. Raises `Failure`."""
+    proven = _shown(
+        lambda told: restoring.prove(settings, path, told), "proving", settings, terminal
+    )
+    return _proven(path, settings, proven)
+
+
+def restore(settings: Settings, path: Path, terminal: Terminal, *, reread: bool) -> dict[str, Any]:
+    """What was made of the archive at *path*. Raises `Failure`."""
+    proven = _shown(
+        lambda told: restoring.restore(settings, path, told, reread=reread),
+        "restoring", settings, terminal,
+    )  # fmt: skip
+    return _proven(path, settings, proven)
+
+
+def _proven(path: Path, settings: Settings, proven: restoring.Proven) -> dict[str, Any]:
+    return _told(path, proven.manifest) | {
+        "compared": proven.compared,
+        "restored": proven.node,
+        "data": str(settings.data_directory) if proven.node else "",
+    }
+
+
+def _told(path: Path, manifest: Manifest) -> dict[str, Any]:
+    files = path.iterdir() if path.is_dir() else (path,)
     return {
         "path": str(path),
         "node": manifest.node,
         "last": manifest.last,
         "events": manifest.events,
         "chain": manifest.chain,
-        "bytes": size,
+        "bytes": sum(one.stat().st_size for one in files),
         "keys": manifest.keys is not None,
     }
 
@@ -53,6 +84,7 @@ def _shown(work: Work[Result], what: str, settings: Settings, terminal: Terminal
         TimeRemainingColumn(), console=terminal.err, transient=True,
         disable=terminal.json or not terminal.err.is_terminal,
     )  # fmt: skip
+    arm(os.environ)
     with _ends(settings), bar:
         task = bar.add_task(what, total=None)
         return asyncio.run(work(lambda done, total: bar.update(task, completed=done, total=total)))
@@ -73,6 +105,11 @@ def _ends(settings: Settings) -> Iterator[None]:
     except Damaged as error:
         remedy = "Nothing was kept of it. Take another copy; `canopy verify` proves the node's own."
         raise Failure(Exit.NO, f"{error}.", remedy, "damaged") from error
+    except Poison as error:
+        remedy = "This version of Canopy cannot read it: `canopy verify` on the node it came from."
+        raise Failure(Exit.NO, f"{error}.", remedy, "damaged") from error
+    except Unstored as error:
+        raise Failure(Exit.UNAVAILABLE, f"{error}.", "Run the same again.", "unstored") from error
     except Unsuitable as error:
         raise Failure(Exit.NO, f"It cannot be used: {error}.", "", "unsuitable") from error
 

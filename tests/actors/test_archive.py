@@ -78,8 +78,12 @@ def fresh() -> ProjectionFile:
     return ProjectionFile(Path(":memory:"), statements(), "0123456789abcdef", 256 * MIB)
 
 
-def resigned(path: Path, by: Identity, **fields: object) -> None:
-    """The manifest in *path* says something else, and *by* has signed it."""
+def resigned(path: Path, by: Identity | None = None, **fields: object) -> None:
+    """The manifest in *path* says something else; *by* has signed it, or a node that it names."""
+    if by is None:
+        by = identity(new_secrets())
+        verify_key = b64encode(by.verify_key).decode()
+        fields |= {"node": by.node_id, "verify_key": verify_key}
     told = msgspec.structs.replace(Archive(DirectoryFiles(path)).manifest, **fields)
     text = msgspec.json.encode(told)
     (path / MANIFEST).write_bytes(text)
