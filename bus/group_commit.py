@@ -62,6 +62,8 @@ class GroupCommit:
         self._stopped = False
         self.shut = ""
         """Why nothing may be added at present (`bus.disk`); empty while it may."""
+        self.doubted = False
+        """Whether a commit has remained without an answer since somebody last looked why."""
         self._slots = 0
         self._group: asyncio.TaskGroup
         self.observe: Callable[[int, float], None] = lambda size, took_s: None
@@ -201,6 +203,7 @@ class GroupCommit:
         try:
             data = await self._wire.answer(asked, timeout_s)
         except TimeoutError:
+            self.doubted = True
             return Unacknowledged(f"no answer in {timeout_s} s")
         except BrokerLost as error:
             return Unacknowledged(str(error))

@@ -26,11 +26,15 @@ class Sick(Exception):
     """The broker does not answer, or says that it is not well."""
 
 
+class Unwell(Sick):
+    """The broker says that it is not well, and why."""
+
+
 async def examine(endpoint: Endpoint, timeout_s: float) -> None:
-    """Returns when the broker is well. Raises `Sick`."""
+    """Returns when the broker is well. Raises `Unwell`, or `Sick` when it does not answer."""
     answer = await asked(endpoint, "HEALTHZ", timeout_s)
     if answer.get("status") != "ok":
-        raise Sick(str(answer.get("error") or answer.get("errors") or answer.get("status")))
+        raise Unwell(str(answer.get("error") or answer.get("errors") or answer.get("status")))
 
 
 async def asked(endpoint: Endpoint, about: str, timeout_s: float) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import errno
 import json
 import shutil
 import signal
@@ -25,9 +26,9 @@ from typing import Any, Never
 
 import psutil
 
-from bus.disk import free_bytes, shortage
+from bus.disk import free_room, has_room, shortage
 from bus.files import written
-from bus.health import Sick, examine
+from bus.health import Sick, Unwell, examine
 from bus.roles import SYSTEM_ACCOUNT, Endpoint, accounts, passwords
 from schemas.settings import GIB, KIB, MIB, Settings
 
@@ -68,7 +69,8 @@ class Broker:
         """Raises `BrokerStopped` when the broker ends, or is sick too often in a row.
 
         After a full disk the broker refuses writes until it is started anew, even when there is
-        space again; so whoever catches this starts it again.
+        space again; so whoever catches this starts it again. It still reads: as long as there is
+        no room to start in, it is left alone.
         """
         failures = 0
         while True:
@@ -77,11 +79,13 @@ class Broker:
                     code = await self._process.wait()
                     raise BrokerStopped(f"the broker ended with {code}: {_last_words(self._log)}")
             try:
-                await examine(self.endpoint, settings.nats_connect_timeout_s)
+                await examine(self.endpoint, settings.nats_health_timeout_s)
                 failures = 0
             except Sick as error:
                 failures += 1
-                if failures >= settings.nats_health_failures_max:
+                enough = failures >= settings.nats_health_failures_max
+                silent = not isinstance(error, Unwell)
+                if enough and (silent or await asyncio.to_thread(has_room, settings)):
                     raise BrokerStopped(f"the broker is not well: {error}") from error
 
     async def stop(self, timeout_s: float) -> None:
@@ -102,10 +106,13 @@ class Broker:
 async def broker(settings: Settings) -> AsyncIterator[Broker]:
     """The broker of this data directory, ready for clients; stopped when the block ends.
 
-    The caller holds the data directory (`bus.holding`). Raises `BrokerUnusable`.
+    The caller holds the data directory (`bus.holding`). Raises `BrokerUnusable`, or OSError when
+    the disk has no room to start in.
     """
     directory = (settings.data_directory / DIRECTORY).resolve()
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not await asyncio.to_thread(has_room, settings):
+        raise OSError(errno.ENOSPC, "there is no room to start the broker in", str(directory))
     await asyncio.to_thread(_stop_orphan, directory, settings.nats_stop_timeout_s)
     running = await _started(settings, directory)
     try:
@@ -282,7 +289,7 @@ def _log_bytes(settings: Settings, kept: Endpoint | None) -> int:
         return settings.log_bytes_max
     if kept is not None and kept.log_bytes_max:
         return kept.log_bytes_max
-    return min(int(free_bytes(settings.data_directory) * FREE_SHARE), LOG_BYTES_CAP)
+    return min(int(free_room(settings.data_directory).bytes * FREE_SHARE), LOG_BYTES_CAP)
 
 
 def _port(host: str, kept: Endpoint | None) -> int:

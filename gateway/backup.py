@@ -23,7 +23,7 @@ from actors.projection_file import ProjectionFile, Rows
 from actors.rooms import statements
 from bus.attachment import Bus, attached, prepared
 from bus.connection import located
-from bus.disk import free_bytes
+from bus.disk import free_room
 from bus.holding import hold, holder
 from bus.identity_file import FILE, identify
 from bus.jetstream import JetStreamLog
@@ -101,7 +101,7 @@ class Room:
     def require(self, wanted_bytes: int) -> None:
         """Returns when *wanted_bytes* fit. Raises `NoRoom`."""
         place = next(one for one in self.path.absolute().parents if one.exists())
-        left = free_bytes(place)
+        left = free_room(place).bytes
         if left - wanted_bytes < self.reserve_bytes:
             raise NoRoom(
                 f"{place} has {left // MIB:,} MiB free; this needs {wanted_bytes // MIB:,} MiB, "

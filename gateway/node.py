@@ -25,6 +25,7 @@ from bus.attachment import attached, prepared
 from bus.commands import LocalCommands
 from bus.connection import located
 from bus.crypto import Identity
+from bus.disk import UNWRITABLE, roomy
 from bus.holding import hold
 from bus.identity_file import FILE, IdentityUnusable, identify
 from bus.lookout import begun
@@ -250,24 +251,32 @@ def settle_down() -> None:
 async def _renewed(
     name: str, once: Callable[[], Awaitable[None]], settings: Settings, telemetry: Telemetry
 ) -> None:
-    """Run *once* anew each time the broker goes. Raises when that happens too often in a row."""
+    """Run *once* anew each time the broker goes. Raises when that happens too often in a row;
+    a disk that takes nothing is no reason to end: it is waited for."""
     failures: deque[float] = deque(maxlen=settings.restarts_max)
     try:
         while True:
             try:
                 await once()
             except* (BrokerLost, BrokerStopped, OSError) as lost:
-                failures.append(monotonic())
-                reasons = [str(error) for error in _leaves(lost)]
+                leaves = _leaves(lost)
+                if not any(_is_of_the_disk(error) for error in leaves):
+                    failures.append(monotonic())
+                reasons = [str(error) for error in leaves]
                 log.warning("broker_gone", process=name, reasons=reasons, failures=len(failures))
                 full = len(failures) == settings.restarts_max
                 if full and failures[-1] - failures[0] < settings.restarts_window_s:
                     raise
                 telemetry.restarts.labels(name).inc()
             await asyncio.sleep(settings.restart_backoff_s)
+            await roomy(settings)
     finally:
         telemetry.close()
         gc.unfreeze()  # What is frozen is never collected, and DuckDB complains of it at exit.
+
+
+def _is_of_the_disk(error: BaseException) -> bool:
+    return isinstance(error, OSError) and error.errno in UNWRITABLE
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

@@ -24,6 +24,7 @@ import structlog
 from actors.projection_file import Damaged, Poison, ProjectionFile, Statements
 from actors.projection_folder import ProjectionFolder
 from actors.projector import Projector
+from bus.disk import roomy
 from bus.log import Log, Stored
 from bus.telemetry import Telemetry
 from gateway.directory import Directory
@@ -153,6 +154,7 @@ class Reads:
         """
         if self._damage is not None:
             await self._mend()
+            await roomy(self._settings)  # Until then it can be read, and nothing be added.
         async with asyncio.TaskGroup() as group:
             group.create_task(self._fold())
             group.create_task(self._watch())
@@ -234,7 +236,7 @@ class Reads:
                 self._file = await loop.run_in_executor(self._folder_worker, opening)
             except OSError as error:
                 log.critical("projection_unwritable", reason=str(error), remedy="make room")
-                await asyncio.sleep(self._settings.nats_health_every_s)
+                await asyncio.sleep(self._settings.disk_look_every_s)
             else:
                 return self._file
 

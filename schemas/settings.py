@@ -97,7 +97,8 @@ class Settings(BaseModel):
     nats_start_timeout_s: float = _knob(
         60.0, "seconds", "For the broker to read its log and become ready.", gt=0
     )
-    nats_health_every_s: float = _knob(5.0, "seconds", "Between looks at its health.", gt=0)
+    nats_health_every_s: float = _knob(1.0, "seconds", "Between looks at its health.", gt=0)
+    nats_health_timeout_s: float = _knob(2.0, "seconds", "For one look at its health.", gt=0)
     nats_health_failures_max: int = _knob(
         3, "looks", "Bad ones in a row until the broker is given up.", ge=1
     )
@@ -118,6 +119,10 @@ class Settings(BaseModel):
     disk_reserve_bytes: int = _knob(
         256 * MIB, "bytes", "Free disk below which the node takes no more writes.", ge=0
     )
+    disk_spare_bytes: int = _knob(
+        16 * MIB, "bytes", "Set aside, and given up when the disk is full to the last byte.", ge=0
+    )
+    disk_look_every_s: float = _knob(1.0, "seconds", "Between looks at the disk.", gt=0)
     duplicate_window_s: int = _knob(
         30, "seconds", "The broker's memory of message ids.", ge=1, le=30
     )

@@ -125,6 +125,7 @@ class Canopy:
 async def running(directory: Path, **settings: Any) -> AsyncIterator[Canopy]:
     """A node on *directory*, stopped when the block ends."""
     told: asyncio.Future[Up] = asyncio.get_running_loop().create_future()
+    settings.setdefault("disk_spare_bytes", 0)  # Many nodes share the disk of the tests.
     configured = Settings(data_directory=directory, port=0, **settings)
     environ = {"XDG_CONFIG_HOME": str(directory / "config")}
     node = asyncio.create_task(up(configured, told.set_result, environ))

@@ -27,6 +27,7 @@ DEADLINE_S = 10.0
 def settings(directory: Path, **knobs: Any) -> Settings:
     """Settings of a small node in *directory*."""
     knobs.setdefault("log_bytes_max", 64 * MIB)
+    knobs.setdefault("disk_spare_bytes", 0)
     return Settings(data_directory=directory, **knobs)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from bus.disk import free_bytes, keep_reserve, shortage
+from bus.disk import Room, free_room, keep_reserve, shortage
 from bus.log import Unstored
 from schemas.message import MessagePosted
 from schemas.settings import MIB
@@ -20,8 +20,8 @@ HI = MessagePosted(content="Hi.")
 def test_a_shortage_names_what_is_free_what_is_kept_and_what_to_do(tmp_path: Path) -> None:
     knobs = settings(tmp_path, disk_reserve_bytes=256 * MIB)
 
-    assert shortage(knobs, lambda _: 256 * MIB) == ""
-    assert shortage(knobs, lambda _: 255 * MIB) == (
+    assert shortage(knobs, lambda _: Room(256 * MIB, 9999)) == ""
+    assert shortage(knobs, lambda _: Room(255 * MIB, 9999)) == (
         "the disk has 255 MiB free and Canopy keeps 256 MiB in reserve: make room first"
     )
 
@@ -29,22 +29,24 @@ def test_a_shortage_names_what_is_free_what_is_kept_and_what_to_do(tmp_path: Pat
 def test_the_disk_of_a_broker_elsewhere_is_not_ours_to_judge(tmp_path: Path) -> None:
     knobs = settings(tmp_path, nats_url="nats://far.example:4222")
 
-    assert shortage(knobs, lambda _: 0) == ""
+    assert shortage(knobs, lambda _: Room(0, 0)) == ""
 
 
 def test_what_is_free_is_what_the_disk_says(tmp_path: Path) -> None:
-    assert free_bytes(tmp_path) > 0
+    assert min(free_room(tmp_path)) > 0
 
 
 async def test_the_log_is_shut_while_the_disk_is_short_and_read_all_the_same(
     tmp_path: Path,
 ) -> None:
     """And takes commits again when there is room."""
-    knobs = settings(tmp_path, nats_health_every_s=0.01)
+    knobs = settings(tmp_path, disk_look_every_s=0.01)
     left = [1 * MIB]
     async with fresh_bus(knobs) as bus:
         await told(bus.log, HI, "general.M1")
-        keeping = asyncio.create_task(keep_reserve(bus.log.writer, knobs, lambda _: left[0]))
+        keeping = asyncio.create_task(
+            keep_reserve(bus.log.writer, knobs, lambda _: Room(left[0], 9999))
+        )
         with capture_logs() as logged:
             async with asyncio.timeout(DEADLINE_S):
                 while not bus.log.writer.shut:

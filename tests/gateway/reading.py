@@ -75,6 +75,7 @@ class Log(MemoryLog):
 
 def reads_of(folder: Path, log: Log, sql: Statements = SQL, **knobs: Any) -> Reads:
     """Reads that have not been opened."""
+    knobs.setdefault("data_directory", folder)
     settings = Settings(read_wait_s=knobs.pop("read_wait_s", DEADLINE_S), **knobs)
     return Reads(folder, sql, log, settings, Telemetry())
 

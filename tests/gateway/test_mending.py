@@ -194,7 +194,7 @@ async def test_a_commit_that_fails_on_a_full_disk_is_folded_once(
     """DuckDB raises though it may have kept the batch: the cursor in the file is asked."""
     growing = Log(EPOCH)
     with volume(tmp_path, 16 * MIB) as disk:
-        reads = reads_of(disk.path / "tables", growing, nats_health_every_s=0.05)
+        reads = reads_of(disk.path / "tables", growing, disk_look_every_s=0.05)
         async with supervised(reads):
             grow(growing, commits[:100])
             await reads.reached(100)
