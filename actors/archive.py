@@ -31,7 +31,8 @@ from actors.archive_manifest import (
     Tables,
     read_manifest,
 )
-from actors.projection_file import BATCH, COMMITS, ProjectionFile, Rows, batch
+from actors.batch import BATCH, COMMITS, Rows, batch
+from actors.projection_file import ProjectionFile
 from bus import codec
 from bus.crypto import Identity
 from bus.log import Stored

@@ -8,19 +8,16 @@ is stored in the transaction that stores the facts: they move together or not at
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, TypeAlias
 
 import duckdb
-import orjson
-import pyarrow as pa
 
+from actors.batch import EVERY, KIND, Rows, batch
 from bus import codec
-from bus.clock import milliseconds
 from bus.log import Stored
 from schemas.upcasters import UPCASTERS, Upcasters
 from schemas.vocabulary import EVENTS
@@ -37,6 +34,9 @@ SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE table_name
 SUM = "sum(hash(t)::HUGEINT)"
 """Of rows in any order, each as often as it is there: an exclusive or would not see pairs."""
 
+CATALOGUE = "SELECT current_database()"
+NOTHING: Mapping[str, str] = {}
+
 UNFIT = (
     duckdb.DataError,
     duckdb.IntegrityError,
@@ -44,49 +44,6 @@ UNFIT = (
     duckdb.ProgrammingError,
 )
 """What DuckDB raises when a fact does not fit its table; anything else is DuckDB's own trouble."""
-
-BATCH = pa.schema(
-    [
-        ("seq", pa.uint64()),
-        ("nth", pa.uint16()),
-        ("time", pa.timestamp("ms")),
-        ("origin", pa.string()),
-        ("author", pa.string()),
-        ("clock", pa.string()),
-        ("noun", pa.string()),
-        ("id", pa.string()),
-        ("kind", pa.string()),
-        ("data", pa.string()),
-    ]
-)
-"""What a projection's SQL reads as `batch`: one row for each event; `data` is its JSON."""
-
-COMMITS = pa.schema(
-    [
-        ("seq", pa.uint64()),
-        ("time", pa.timestamp("ms")),
-        ("noun", pa.string()),
-        ("key", pa.string()),
-        ("id", pa.string()),
-        ("author", pa.string()),
-        ("origin", pa.string()),
-        ("cause", pa.string()),
-        ("correlation", pa.string()),
-        ("parent", pa.string()),
-        ("fingerprint", pa.string()),
-        ("kinds", pa.list_(pa.string())),
-    ]
-)
-"""What it reads as `commits`: one row for each commit; `kinds` are those of its events."""
-
-Rows: TypeAlias = pa.Table
-"""Events in the shape of `BATCH`, or commits in that of `COMMITS`."""
-
-KIND = BATCH.get_field_index("kind")
-ALONE = {kind: (kind,) for kind in EVENTS}
-"""The kinds of a commit that says one thing, as nearly all do."""
-EVERY = "*"
-"""What a statement concerns that names no kind: every commit."""
 
 
 class Poison(Exception):
@@ -158,6 +115,8 @@ class ProjectionFile:
             self._connection.close()
             raise
         self.statements = replace(Statements.of(text), version=version)
+        self._catalogue = self._connection.execute(CATALOGUE).fetchall()[0][0]
+        self._tables = self.tables()
         self.current = version == statements.version
         self.seq: int = seq
 
@@ -249,14 +208,34 @@ class ProjectionFile:
         return self._connection.cursor()
 
     @contextmanager
-    def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A cursor for the length of a block, which `interrupt` reaches. Raises `Damaged`."""
+    def reading(
+        self, at: int | None = None, outlasting: Mapping[str, str] = NOTHING
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A cursor for the length of a block, which `interrupt` reaches. Raises `Damaged`.
+
+        With *at*, every table holds what it held at that position, and of the tables named in
+        *outlasting* also the later rows for which the condition there holds (ADR 0017).
+        """
         with _damage_told(self.path), closing(self.cursor()) as cursor:
             self._reading.add(cursor)
             try:
+                if at is not None:
+                    cursor.execute(self._views(at, outlasting))
                 yield cursor
             finally:
                 self._reading.discard(cursor)
+
+    def _views(self, at: int, outlasting: Mapping[str, str]) -> str:
+        """What shadows every table with one that ends at *at*, for one cursor.
+
+        The catalogue is named: without it a view called like its table would stand for itself.
+        """
+        views = []
+        for name in self._tables:
+            also = f" OR {outlasting[name]}" if name in outlasting else ""
+            rows = f'SELECT * FROM "{self._catalogue}".main.{name} WHERE seq <= {at:d}{also}'  # noqa: S608
+            views.append(f"CREATE OR REPLACE TEMP VIEW {name} AS {rows};")
+        return "".join(views)
 
     def interrupt(self) -> None:
         """Let what is being read fail now, with duckdb.InterruptException. For any thread."""
@@ -304,46 +283,3 @@ def _damage_told(path: Path) -> Iterator[None]:
         raise
     except duckdb.Error as error:
         raise Damaged(f"{path}: {error}") from error
-
-
-def batch(stored: Sequence[Stored]) -> tuple[Rows, Rows, set[str]]:
-    """What a batch of commits gives the SQL: its events, its commits, and what it concerns.
-
-    Cells are strung together and no rows are kept: tuples by the thousand would keep the collector
-    busy, which costs as much as all the rest. Raises `codec.Undecodable`.
-    """
-    facts: list[Any] = []
-    commits: list[Any] = []
-    try:
-        for one in stored:
-            _read(one, facts, commits)
-        tables = _table(BATCH, facts), _table(COMMITS, commits)
-    except (ValueError, KeyError, TypeError, OverflowError, pa.ArrowException) as error:
-        raise codec.Undecodable(f"not a commit of ours: {error}") from error
-    return *tables, {EVERY, *facts[KIND :: len(BATCH)]}
-
-
-def _table(schema: pa.Schema, cells: list[Any]) -> pa.Table:
-    arrays = [pa.array(cells[n :: len(schema)], field.type) for n, field in enumerate(schema)]
-    return pa.Table.from_arrays(arrays, schema=schema)
-
-
-def _read(one: Stored, facts: list[Any], commits: list[Any]) -> None:
-    """Adds the cells of one commit to both."""
-    commit = codec.parse(one.payload)
-    header = commit["header"]
-    clock, origin, author = header["clock"], header["origin"], header["author"]
-    time = milliseconds(clock)
-    if (header["noun"], header["key"]) != (one.noun, one.key):
-        raise codec.Undecodable(f"a commit of {header['noun']} {header['key']} lies elsewhere")
-    kinds: tuple[str, ...] = ()
-    for nth, fact in enumerate(commit["events"]):
-        kind = fact["kind"]
-        if kind not in ALONE:
-            raise codec.Undecodable(f"unknown kind {kind!r}: upgrade Canopy to read this log")
-        kinds = (*kinds, kind) if kinds else ALONE[kind]
-        data = orjson.dumps(fact["data"]).decode()
-        facts += (one.seq, nth, time, origin, author, clock, one.noun, one.key, kind, data)
-    commits += (one.seq, time, one.noun, one.key, header["id"], author, origin, header["cause"],
-                header["correlation"], header.get("parent", ""), header.get("fingerprint", ""),
-                kinds)  # fmt: skip

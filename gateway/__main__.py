@@ -30,6 +30,7 @@ from gateway.feed import Feed
 from gateway.limits import Allowance, Buckets
 from gateway.live import Live
 from gateway.pages import Cursors
+from gateway.past import Past
 from gateway.protocol import answering
 from gateway.reads import Reads
 from gateway.redaction import redact
@@ -138,13 +139,14 @@ def _gateway(bus: Bus, door: Door, reads: Reads, feed: Feed) -> Gateway:
     return Gateway(
         commands=bus.commands,
         reads=reads,
+        past=Past(reads, settings.past_directories_max),
         identity=bus.identity,
         settings=settings,
         telemetry=bus.telemetry,
         credentials=credentials,
         passwords=Passwords(bus.identity, settings.password_hashes_in_flight_max),
         doors=Doors(directory, door.setup_code, door.first_start, wall_ms, asyncio.Lock()),
-        throttles=_throttles(settings),
+        throttles=throttles(settings),
         cursors=Cursors(bus.identity),
         seen=Seen(lambda: reads.position),
         live=live,
@@ -154,7 +156,8 @@ def _gateway(bus: Bus, door: Door, reads: Reads, feed: Feed) -> Gateway:
     )
 
 
-def _throttles(settings: Settings) -> Throttles:
+def throttles(settings: Settings) -> Throttles:
+    """The buckets that *settings* ask for, all full."""
     logins = settings.logins_per_minute_max
     registrations = settings.registrations_per_minute_max
     return Throttles(

@@ -22,7 +22,7 @@ from pydantic_core import from_json
 from bus.commands import Unavailable
 from bus.log import Leaderless
 from bus.wire import BrokerLost
-from gateway import arrival, policy
+from gateway import arrival, past, policy
 from gateway.arrival import Guard
 from gateway.assets import ASSETS, read_assets, serve_asset
 from gateway.call import Call, Gateway, Reply
@@ -196,14 +196,17 @@ class _Entrance:
         left = buckets.told(buckets.take(principal.id or call.address))
         call.request[LEFT] = {"RateLimit": left, "RateLimit-Policy": buckets.policy}
         policy.admit(principal, route.verb)
+        at = past.asked(call.request.query) if not self._writes else None
+        if at is not None and not route.past:
+            raise refuse("no_past")
         for name, pattern in self._parameters:
             if not pattern.fullmatch(call.path[name]):
                 raise refuse(ABSENT[name])
         if self._writes:
             await self._take_in(call)
         else:
-            await self._catch_up(call)
-        position = gateway.reads.position
+            await self._catch_up(call, at)
+        position = call.position
         if call.idempotent and route.keyed and principal.id:
             reply: Reply | web.StreamResponse = await self._receipts.once(call, route)
         else:
@@ -247,8 +250,9 @@ class _Entrance:
         except web.RequestPayloadError as error:
             raise refuse("invalid_body") from error
 
-    async def _catch_up(self, call: Call) -> None:
-        """The query of a read, once the tables know what the caller knows."""
+    async def _catch_up(self, call: Call, at: str | None) -> None:
+        """The query of a read, once the tables know what the caller knows, and then the moment *at*
+        which it asks about."""
         reads, query = self._gateway.reads, call.request.query
         if self._route.query is not None:
             call.query = _understood(self._route.query, query)
@@ -258,6 +262,10 @@ class _Entrance:
         awaited = max(asked, self._gateway.seen.of(call.principal.id))
         if awaited > reads.position:
             await reads.reached(awaited)
+        if at is not None:
+            moment = await self._gateway.past.moment(at, call.head, call.now_ms)
+            call.principal = moment.then(call.principal, self._route.verb)
+            call.moment, call.now_ms = moment, moment.ms
 
     def _response(self, call: Call, reply: Reply, position: int) -> web.Response:
         headers = [

@@ -19,7 +19,8 @@ from actors.__main__ import durables
 from actors.archive import Writer, tables_of
 from actors.archive_files import Sink, directory_sink, workplace
 from actors.archive_manifest import Manifest
-from actors.projection_file import ProjectionFile, Rows
+from actors.batch import Rows
+from actors.projection_file import ProjectionFile
 from actors.rooms import statements
 from bus.attachment import Bus, attached, prepared
 from bus.connection import located

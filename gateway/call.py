@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from aiohttp import web
@@ -24,14 +24,16 @@ from gateway.directory import Channel, Directory
 from gateway.limits import Buckets
 from gateway.live import Live
 from gateway.pages import Cursors
+from gateway.past import Moment, Past
 from gateway.policy import Principal, Subject
-from gateway.reads import Behind, Reads
+from gateway.reads import Behind, Reads, Rows
 from gateway.seen import Seen
 from gateway.tickets import Tickets
 from schemas.envelope import Answer, Command, Id, Refused, Request
 from schemas.settings import Settings
 
 log = structlog.get_logger()
+Result = TypeVar("Result")
 SETTLED = frozenset({"account", "channel", "cursor", "workspace"})
 """Nouns that rights and counts hang on: their commands are answered once the directory knows."""
 
@@ -51,6 +53,7 @@ class Gateway:
 
     commands: Commands
     reads: Reads
+    past: Past
     identity: Identity
     settings: Settings
     telemetry: Telemetry
@@ -93,6 +96,7 @@ class Call:
         "gateway",
         "id",
         "idempotent",
+        "moment",
         "now_ms",
         "path",
         "principal",
@@ -108,6 +112,9 @@ class Call:
     """The query, validated by the model that the route names."""
     subject: Subject
     """What the request is about, as the policy was asked."""
+    moment: Moment | None
+    """The point of the past that is asked about; None for the present. `now_ms` is then its time,
+    and the caller is who he was then."""
     id: Id
     """The id of the command that this request causes; derived when it carries Idempotency-Key."""
 
@@ -119,6 +126,7 @@ class Call:
         self.address = address
         self.correlation = correlation
         self.now_ms = gateway.wall_ms()
+        self.moment: Moment | None = None
         self.path: Mapping[str, str] = request.match_info
         self.expected: int | None = None
         self.fingerprint = ""
@@ -129,7 +137,13 @@ class Call:
 
     @property
     def directory(self) -> Directory:
-        return self.gateway.reads.directory
+        """Who is who, at the moment that is asked about."""
+        return self.moment.directory if self.moment else self.gateway.reads.directory
+
+    @property
+    def position(self) -> int:
+        """What the tables know, of what is asked about."""
+        return self.moment.seq if self.moment else self.gateway.reads.position
 
     @property
     def channel(self) -> Channel:
@@ -137,6 +151,11 @@ class Call:
         if self.subject.channel is None:
             raise LookupError("the verb of this route does not ask for a channel")
         return self.subject.channel
+
+    @property
+    def at(self) -> int | None:
+        """The position that is asked about; None for the present."""
+        return self.moment.seq if self.moment else None
 
     async def send(
         self, noun: str, key: str, command: Command, author: Id = "", step: str = ""
@@ -178,8 +197,12 @@ class Call:
         return self.gateway.reads.position + lag
 
     async def rows(self, sql: str, *args: object) -> list[dict[str, Any]]:
-        """The rows of one statement over the tables."""
-        return await self.gateway.reads.rows(sql, args)
+        """The rows of one statement over the tables, at the moment that is asked about."""
+        return await self.gateway.reads.rows(sql, args, self.at)
+
+    async def together(self, read: Callable[[Rows], Result]) -> Result:
+        """What *read* makes of as many statements over them as it likes."""
+        return await self.gateway.reads.together(read, self.at)
 
 
 def existing(value: Any, refused: Callable[[], Refused]) -> Any:

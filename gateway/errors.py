@@ -46,6 +46,9 @@ CATALOGUE: Mapping[str, Entry] = {
     "invalid_command": Entry(400, "Invalid request", "Correct the fields of the request."),
     "invalid_header": Entry(400, "Invalid header", "Correct or leave out the header named here."),
     "invalid_cursor": Entry(422, "No such page", "Begin again without a cursor."),
+    "no_past": Entry(
+        400, "No past", "Ask again without `at`: what this route tells is only true now."
+    ),
     "nothing_to_update": Entry(400, "Nothing to update", "Send at least one field to change."),
     "weak_password": Entry(
         400,
@@ -89,6 +92,9 @@ CATALOGUE: Mapping[str, Entry] = {
     ),
     "code_absent": Entry(403, "Unknown or expired code", "Ask the owner for a new code."),
     "code_used": Entry(403, "The code has been used", "Ask the owner for a new code."),
+    "before_account": Entry(
+        403, "Not registered then", "Ask for a position after the account was registered."
+    ),
     "not_owner": Entry(403, "Owner only", "Ask the owner of the workspace."),
     "owner_is_fixed": Entry(403, "Owner is fixed", "Do this to another account."),
     "not_admin": Entry(403, "Not authorised", "Ask an admin of the channel."),

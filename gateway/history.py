@@ -1,7 +1,8 @@
 """Reading messages: pages of a channel, one message, what became of it.
 
 Between the statements of `actors.message.queries` and the routes; every look is at the time of the
-call, so what has expired is gone.
+call, so what has expired is gone. Of the past (`?at=`) it shows that somebody said something which
+has been deleted or has expired since, but not what (ADR 0017).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from gateway import pages
 from gateway.call import Call
 from gateway.errors import refuse
 from gateway.pages import NEWEST, Page, Start
+from gateway.past import Moment
 from gateway.reads import Rows
 from schemas.envelope import Refused
 
@@ -33,7 +35,7 @@ def limit(call: Call) -> int:
 
 async def page(call: Call, channel_id: str, start: Start, most: int) -> Page:
     """At most *most* messages of a channel from *start*, from the oldest to the newest."""
-    now, head = iso_ms(call.now_ms), call.gateway.reads.position
+    now, head = iso_ms(call.now_ms), call.position
 
     def read(rows: Rows) -> Page:
         def older(seq: int, count: int) -> list[Row]:
@@ -46,36 +48,65 @@ async def page(call: Call, channel_id: str, start: Start, most: int) -> Page:
             return rows(queries.OLDEST, channel_id, seq, now, count)
 
         fetch = older if start.direction == "older" else newer
-        return pages.fill(fetch, partial(_present, rows), start, most)
+        return pages.fill(fetch, partial(_present, call, rows), start, most)
 
-    return await call.gateway.reads.together(read)
+    return await call.together(read)
 
 
 async def thread(call: Call, channel_id: str, root_id: str, start: Start) -> Page:
     """Messages of a thread before *start*, from the oldest to the newest."""
-    return await _older(call, queries.THREAD, channel_id, root_id, start)
+    return await _older(call, queries.THREAD, channel_id, root_id, start, call.now_ms)
 
 
 async def search(call: Call, channel_id: str, text: str, start: Start) -> Page:
-    """Messages of a channel before *start* that contain *text*, from the oldest to the newest."""
-    return await _older(call, queries.SEARCH, channel_id, queries.pattern(text), start)
+    """Messages of a channel before *start* that contain *text*, from the oldest to the newest.
+
+    What is gone by now is not found in any past: finding it would tell what it said.
+    """
+    if call.moment and call.moment.today.removed(channel_id):
+        return Page((), start, start.seq, more=False)
+    now_ms = call.moment.today_ms if call.moment else call.now_ms
+    return await _older(call, queries.SEARCH, channel_id, queries.pattern(text), start, now_ms)
 
 
-async def _older(call: Call, sql: str, channel_id: str, wanted: str, start: Start) -> Page:
-    now, most = iso_ms(call.now_ms), limit(call)
+async def _older(
+    call: Call, sql: str, channel_id: str, wanted: str, start: Start, now_ms: int
+) -> Page:
+    now, most = iso_ms(now_ms), limit(call)
 
     def read(rows: Rows) -> Page:
         def fetch(seq: int, count: int) -> list[Row]:
             return rows(sql, channel_id, seq, now, count, wanted)
 
-        return pages.fill(fetch, partial(_present, rows), start, most)
+        return pages.fill(fetch, partial(_present, call, rows), start, most)
 
-    return await call.gateway.reads.together(read)
+    return await call.together(read)
 
 
-def _present(rows: Rows, found: list[Row]) -> list[Row]:
+def _present(call: Call, rows: Rows, found: list[Row]) -> list[Row]:
     changes = rows(queries.CHANGES, [one["id"] for one in found]) if found else []
-    return queries.present(found, changes)
+    return _standing(call, found, changes)
+
+
+def _standing(call: Call, rows: list[Row], changes: list[Row]) -> list[Row]:
+    """The messages of *rows* as they stood at the moment that is asked about."""
+    moment = call.moment
+    if moment is None:
+        return queries.present(rows, changes)
+    return [_withheld(moment, row) for row in queries.present(rows, changes, moment.seq)]
+
+
+def _withheld(moment: Moment, row: Row) -> Row:
+    """*row*; without its content, and with the reason, when that is gone by now."""
+    expired = row["expires_at"] is not None and row["expires_at"] <= iso_ms(moment.today_ms)
+    reason = (
+        "deleted" if row["deleted"]
+        else "expired" if expired
+        else "channel_removed" if moment.today.removed(row["channel_id"])
+        else None
+    )  # fmt: skip
+    gone: Row = {"content": "", "attachments": [], "security": {}, "withheld": reason}
+    return {**row, **gone} if reason else row
 
 
 async def start(call: Call, channel_id: str) -> Start:
@@ -92,13 +123,14 @@ async def start(call: Call, channel_id: str) -> Start:
 async def one(call: Call, channel_id: str, message_id: str) -> Row:
     """A message as it stands. Raises `Refused` (message_absent)."""
     row, changes = await _with_changes(call, channel_id, message_id)
-    return existing_one(queries.present([row], changes))
+    return existing_one(_standing(call, [row], changes))
 
 
 async def versions(call: Call, channel_id: str, message_id: str) -> list[Row]:
     """Every version of a message that is still there. Raises `Refused` (message_absent)."""
     row, changes = await _with_changes(call, channel_id, message_id)
-    existing_one(queries.present([row], changes))
+    if existing_one(_standing(call, [row], changes)).get("withheld"):
+        raise refuse("message_absent", "It was there then, and is gone by now.")
     return queries.history(row, changes)
 
 
@@ -157,12 +189,13 @@ async def _latest(call: Call, channel_id: str, message_id: str) -> list[Row]:
     It stands as the caller has left it. It may also be newer than the tables: before saying that
     there is none, they are given the time to reach the end of the log.
     """
-    await call.gateway.reads.reached(call.gateway.seen.of(call.principal.id))
+    if call.moment is None:
+        await call.gateway.reads.reached(call.gateway.seen.of(call.principal.id))
     rows = await _find(call, channel_id, message_id)
-    if not rows:
+    if not rows and call.moment is None:
         await call.gateway.reads.reached(await call.head())
         rows = await _find(call, channel_id, message_id)
-    return queries.present(rows, await call.rows(queries.CHANGES_OF_ONE, message_id))
+    return _standing(call, rows, await call.rows(queries.CHANGES_OF_ONE, message_id))
 
 
 async def _find(call: Call, channel_id: str, message_id: str) -> list[Row]:

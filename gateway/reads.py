@@ -21,6 +21,7 @@ from typing import Any, Protocol, TypeVar
 
 import structlog
 
+from actors.message.queries import OUTLASTING
 from actors.projection_file import Damaged, Poison, ProjectionFile, Statements
 from actors.projection_folder import ProjectionFolder
 from actors.projector import Projector
@@ -358,23 +359,24 @@ class Reads:
                 self._waiting.remove(waiting)
                 heapq.heapify(self._waiting)
 
-    async def together(self, read: Callable[[Rows], Result]) -> Result:
+    async def together(self, read: Callable[[Rows], Result], at: int | None = None) -> Result:
         """What *read* makes of as many statements as it likes, in one trip to a worker thread.
 
-        Raises `Behind` while the tables are being mended.
+        With *at*, a position that has been reached, of the tables as they were then. Raises
+        `Behind` while the tables are being mended.
         """
         if self._damage is not None:
             raise Behind(self.position, self.readable, MENDING)
         loop, file = asyncio.get_running_loop(), self.file
         try:
-            return await loop.run_in_executor(self._readers, _together, file, read)
+            return await loop.run_in_executor(self._readers, _together, file, read, at)
         except Damaged as damage:
             self._hurt(file, damage)
             raise Behind(self.position, self.readable, MENDING) from damage
 
-    async def rows(self, sql: str, args: Sequence[Any] = ()) -> list[Row]:
+    async def rows(self, sql: str, args: Sequence[Any] = (), at: int | None = None) -> list[Row]:
         """The rows of one statement as dictionaries: column → value."""
-        return await self.together(lambda rows: rows(sql, *args))
+        return await self.together(lambda rows: rows(sql, *args), at)
 
     async def lag(self) -> int:
         """How many positions the tables are behind the head of the log."""
@@ -406,8 +408,10 @@ async def _unheard(_: list[Stored]) -> None:
     """Nobody needs to hear of what is folded aside."""
 
 
-def _together(file: ProjectionFile, read: Callable[[Rows], Result]) -> Result:
-    with file.reading() as cursor:
+def _together(
+    file: ProjectionFile, read: Callable[[Rows], Result], at: int | None = None
+) -> Result:
+    with file.reading(at, OUTLASTING) as cursor:
 
         def rows(sql: str, *args: Any) -> list[Row]:
             cursor.execute(sql, args)

@@ -17,6 +17,7 @@ from pydantic.json_schema import models_json_schema
 
 from gateway.call import Call, Reply
 from gateway.errors import CATALOGUE, MEDIA_TYPE, Problem
+from gateway.parameters import AFTER_SEQ, AT, IDEMPOTENCY_KEY, IF_MATCH, VISIBLE
 from gateway.policy import NOTHING, RULES, Subject, Verb
 
 PREFIXES = ("/api/v1", "/api")
@@ -32,6 +33,7 @@ ALWAYS = (
 )  # fmt: skip
 WRITES = ("unacknowledged", "contended", "timed_out", "log_full", "answer_too_large")
 READS = ("behind", "invalid_request", "position_ahead")
+PAST = ("before_account",)
 CREATED = 201
 CHANNEL_ID = "{channel_id:(?!messages(?:/|$))[^{}/]+}"
 ID = "[A-Za-z0-9_-]{1,100}"
@@ -75,12 +77,19 @@ class Route:
     """The answer may take for ever (live pages)."""
     ticketed: bool = False
     """A ticket in the query stands for a credential."""
+    timeless: bool = False
+    """What a read tells is only true now: it takes no `at`."""
     commands: bool = True
     """A write becomes commands; one that does not is done anew each time."""
 
     @property
     def writes(self) -> bool:
         return self.method != "GET"
+
+    @property
+    def past(self) -> bool:
+        """Whether a read may be asked how it was: `?at=`."""
+        return not (self.writes or self.rooted or self.endless or self.timeless)
 
     @property
     def keyed(self) -> bool:
@@ -118,6 +127,10 @@ class Route:
             codes |= {"pending_approval"}
         if rule.scope:
             codes |= {"scope_missing"}
+        if self.past:
+            codes |= set(PAST)
+        elif not self.writes:
+            codes |= {"no_past"}
         if self.writes:
             codes |= {"csrf_failed", "invalid_header", "invalid_body"}
         if self.body:
@@ -262,15 +275,17 @@ def _parameters(route: Route, schemas: _Schemas) -> list[dict[str, Any]]:
             for name, part in schema["properties"].items()
         ]
     found += [
-        {"name": name, "in": "header", "schema": _VISIBLE, "description": text}
+        {"name": name, "in": "header", "schema": VISIBLE, "description": text}
         for name, text in route.headers
     ]
     if not route.writes and not route.rooted:
-        found.append(_AFTER_SEQ)
+        found.append(AFTER_SEQ)
+    if route.past:
+        found.append(AT)
     if route.keyed:
-        found.append(_IDEMPOTENCY_KEY)
+        found.append(IDEMPOTENCY_KEY)
     if route.conditional:
-        found.append(_IF_MATCH)
+        found.append(IF_MATCH)
     return found
 
 
@@ -310,31 +325,13 @@ def _success(route: Route, schemas: _Schemas) -> dict[str, Any]:
     return answer
 
 
-_AFTER_SEQ = {
-    "name": "after_seq",
-    "in": "query",
-    "schema": {"type": "integer", "minimum": 0, "maximum": 2**63 - 1},
-    "description": "Answer once the tables know this position (a write's Canopy-Seq).",
-}
-_VISIBLE = {"type": "string", "pattern": "^[!-~]{1,255}$"}
-_IDEMPOTENCY_KEY = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "schema": _VISIBLE,
-    "description": "The same key with the same request has one effect and the same answer.",
-}
-_IF_MATCH = {
-    "name": "If-Match",
-    "in": "header",
-    "schema": {"type": "string", "pattern": r'^(\*|(W/)?"?[0-9]{1,18}"?)$'},
-    "description": "The ETag that the change is based on; 412 when there is a later one.",
-}
 _DESCRIPTION = """\
 The same routes answer under `/api` for older agents. Send an API key as `X-API-Key` or
 `Authorization: Bearer …`; browsers sign in with `POST /api/v1/session` and send `X-CSRF-Token`
 along with every change. Errors are problem details (RFC 9457); their `type` leads to a page.
 Every answer tells the position of the log it belongs to, `Canopy-Seq`; a read with
 `?after_seq=<position>` waits for it, and `GET /api/v1/live?after=<position>` goes on from it.
+A read with `?at=<position or time>` answers as it was then.
 Times are UTC (ISO 8601). Unknown ids and ids that are none of the caller's business are answered
 alike.
 """

@@ -120,6 +120,7 @@ def message(row: View, directory: Directory) -> View:
         "username": author.username if author else None,
         "display_name": author.display_name if author else None,
         "content": row["content"],
+        "withheld": row.get("withheld"),
         "type": row["type"],
         "created_at": row["created_at"],
         "expires_at": row["expires_at"],

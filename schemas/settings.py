@@ -160,6 +160,12 @@ class Settings(BaseModel):
     gateways_max: int = _knob(
         16, "gateways", "On one data directory at once, each with tables of its own.", ge=1
     )
+    past_directories_max: int = _knob(
+        16,
+        "directories",
+        "Of the past, kept in memory: who was who when rights last changed.",
+        ge=1,
+    )
     page_default: int = _knob(50, "items", "On a page when nothing is said.", ge=1, le=200)
     page_max: int = _knob(200, "items", "On a page at most.", ge=1, le=1000)
 

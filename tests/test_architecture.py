@@ -34,7 +34,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "opentelemetry": ("bus.telemetry",),
     "prometheus_client": ("bus.telemetry",),
     "duckdb": ("actors.projection_file", "actors.projection_folder"),
-    "pyarrow": ("actors.projection_file", "actors.archive"),
+    "pyarrow": ("actors.batch", "actors.archive"),
     "aiohttp": ("gateway",),
     "argon2": ("gateway.auth",),
     "itsdangerous": ("gateway.auth", "gateway.pages"),
@@ -44,7 +44,7 @@ DOORS: dict[str, tuple[str, ...]] = {
 """Which modules may import a dependency: replacing one touches one place."""
 
 FROM_ACTORS = re.compile(
-    r"actors\.(__main__|archive|archive_files|archive_manifest|projector|projection_file|projection_folder|rooms|supervisor|\w+\.queries)"
+    r"actors\.(__main__|archive|batch|archive_files|archive_manifest|projector|projection_file|projection_folder|rooms|supervisor|\w+\.queries)"
     r"(\.|$)"
 )
 """What the gateway may know of the actors: how to run them and how facts become tables, never how

@@ -16,12 +16,19 @@ import orjson
 
 Row = dict[str, Any]
 
+OUTLASTING = {"message_change": "kind = 'message_deleted'"}
+"""What is told of tables as they were at a position although it came later: what has been deleted
+is gone from every past (ADR 0017)."""
+
 _ROW = """
 SELECT seq, id, channel_id, user_id, clock, origin, content, type, thread_id, parent_message_id,
        attachments, mentions, security,
        strftime(time, '%Y-%m-%dT%H:%M:%S.%gZ') AS created_at,
        strftime(expires_at, '%Y-%m-%dT%H:%M:%S.%gZ') AS expires_at
 FROM """
+
+END = 2**63 - 1
+"""A position later than any."""
 
 _ALIVE = "(expires_at IS NULL OR expires_at > $3::TIMESTAMP)"
 
@@ -91,12 +98,13 @@ def pattern(text: str) -> str:
     return f"%{escaped}%"
 
 
-def present(rows: Iterable[Row], changes: Iterable[Row]) -> list[Row]:
-    """The messages of *rows* as they stand after *changes*, in order, without deleted ones.
+def present(rows: Iterable[Row], changes: Iterable[Row], at: int = END) -> list[Row]:
+    """The messages of *rows* as they stood after *changes* at the position *at*, in order, without
+    those that were deleted by then.
 
     An id that two nodes have posted is the earlier one's. Adds `edited_at` (None when never
-    edited), `reactions` ({reaction: [account ids]} in the order of reacting) and `version` (the
-    position of the last commit of the message).
+    edited), `reactions` ({reaction: [account ids]} in the order of reacting), `version` (the
+    position of the last commit of the message by then) and `deleted`: whether that came later.
     """
     by_id: defaultdict[str, list[Row]] = defaultdict(list)
     for change in changes:
@@ -106,13 +114,17 @@ def present(rows: Iterable[Row], changes: Iterable[Row]) -> list[Row]:
         if row["id"] not in first or stamp(row) < stamp(first[row["id"]]):
             first[row["id"]] = row
     return [
-        _present(row, by_id.get(row["id"], ()))
+        _present(row, by_id.get(row["id"], ()), at)
         for row in first.values()
-        if all(change["kind"] != "message_deleted" for change in by_id.get(row["id"], ()))
+        if not any(_deletion(change, 0, at) for change in by_id.get(row["id"], ()))
     ]
 
 
-def _present(row: Row, changes: Sequence[Row]) -> Row:
+def _deletion(change: Row, after: int, until: int) -> bool:
+    return bool(change["kind"] == "message_deleted" and after < change["seq"] <= until)
+
+
+def _present(row: Row, changes: Sequence[Row], at: int) -> Row:
     ordered = sorted(changes, key=stamp)
     edits = [change for change in ordered if change["kind"] == "message_edited"]
     message = {
@@ -122,7 +134,8 @@ def _present(row: Row, changes: Sequence[Row]) -> Row:
         "security": orjson.loads(row["security"] or "{}"),
         "edited_at": None,
         "reactions": reactions(ordered),
-        "version": max((row["seq"], *(change["seq"] for change in changes))),
+        "version": max((row["seq"], *(one["seq"] for one in changes if one["seq"] <= at))),
+        "deleted": any(_deletion(change, at, END) for change in changes),
     }
     if edits:
         latest = orjson.loads(edits[-1]["data"])

@@ -279,7 +279,7 @@ ROUTES = (
     ),
     Route(
         "GET", "/auth/status", "ask_own_status", read_status, "Ask for the own status", TAG,
-        reply=shape.OwnStatus,
+        reply=shape.OwnStatus, timeless=True,
     ),
     Route(
         "GET", "/profile", "read_own_profile", read_profile, "Read the own profile", TAG,

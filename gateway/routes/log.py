@@ -62,15 +62,15 @@ async def list_commits(call: Call) -> Reply:
 
     A page may hold fewer than there are: `next` goes on behind what has been looked at.
     """
-    reads, query = call.gateway.reads, call.query
+    reads, query, head = call.gateway.reads, call.query, call.position
     source = _backward if query.after is None else _forward
-    page = await _page(source(reads, query), query)
-    return Reply({"epoch": reads.log.epoch, "head": reads.position, **page})
+    page = await _page(source(reads, query, head), query)
+    return Reply({"epoch": reads.log.epoch, "head": head, **page})
 
 
 async def read_commit(call: Call) -> Reply:
     """One commit with its whole header."""
-    found = await _at(call.gateway.reads, _position(call.path["seq"]))
+    found = await _at(call, _position(call.path["seq"]))
     return Reply(
         _whole(existing(found, lambda: refuse("not_found", "The log has no such position.")))
     )
@@ -91,10 +91,10 @@ def _position(text: str) -> int:
     return int(text) if text.isdigit() and len(text) < 19 else 0
 
 
-async def _at(reads: Reads, seq: int) -> Stored | None:
-    if not 0 < seq <= reads.position:
+async def _at(call: Call, seq: int) -> Stored | None:
+    if not 0 < seq <= call.position:
         return None
-    return (await reads.log.page(seq - 1, 1))[0]
+    return (await call.gateway.reads.log.page(seq - 1, 1))[0]
 
 
 async def _page(source: AsyncIterator[Stored], query: shape.LogQuery) -> Row:
@@ -122,17 +122,17 @@ def _wants(query: shape.LogQuery, header: Row) -> bool:
     return query.author in ("", header["author"]) and query.cause in ("", header["cause"])
 
 
-async def _forward(reads: Reads, query: shape.LogQuery) -> AsyncIterator[Stored]:
+async def _forward(reads: Reads, query: shape.LogQuery, head: int) -> AsyncIterator[Stored]:
     after = query.after or 0
-    while after < reads.position:
-        page = await reads.log.page(after, min(WINDOW, reads.position - after))
+    while after < head:
+        page = await reads.log.page(after, min(WINDOW, head - after))
         for stored in page:
             yield stored
         after = page[-1].seq
 
 
-async def _backward(reads: Reads, query: shape.LogQuery) -> AsyncIterator[Stored]:
-    before = min(query.before or END, reads.position + 1)
+async def _backward(reads: Reads, query: shape.LogQuery, head: int) -> AsyncIterator[Stored]:
+    before = min(query.before or END, head + 1)
     while before > 1:
         after = max(0, before - 1 - WINDOW)
         for stored in reversed(await reads.log.page(after, before - 1 - after)):
@@ -178,7 +178,7 @@ OWNED = ("not_owner",)
 ROUTES = (
     Route(
         "GET", "/node/status", "operate", read_node_status, "Where the node stands", TAG,
-        reply=shape.NodeStatus, codes=OWNED,
+        reply=shape.NodeStatus, timeless=True, codes=OWNED,
     ),
     Route(
         "GET", "/log", "operate", list_commits, "Read the log", TAG,

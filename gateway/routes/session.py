@@ -91,7 +91,7 @@ ROUTES = (
     ),
     Route(
         "GET", "/session", "use_session", read_session, "Read the session", TAG,
-        reply=shape.SessionShape, codes=("session_required",),
+        reply=shape.SessionShape, timeless=True, codes=("session_required",),
     ),
     Route(
         "DELETE", "/session", "use_session", close_session, "Sign out", TAG,

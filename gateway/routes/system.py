@@ -190,11 +190,13 @@ HTML = "text/html"
 BEHIND = ("behind",)
 
 ROUTES = (
-    Route("GET", "/health", "look", read_health, "How the node is", TAG, reply=shape.Health),
-    Route("GET", "/info", "read_info", read_info, "What the node is", TAG, reply=shape.Info),
+    Route("GET", "/health", "look", read_health, "How the node is", TAG, reply=shape.Health,
+          timeless=True),
+    Route("GET", "/info", "read_info", read_info, "What the node is", TAG, reply=shape.Info,
+          timeless=True),
     Route(
         "GET", "/agent-instructions", "look", read_instructions, "The guide for agents", TAG,
-        reply=shape.Instructions,
+        reply=shape.Instructions, timeless=True,
     ),
     _root("/version", read_version, "Name and version", shape.VersionShape),
     _root("/healthz", read_liveness, "The process lives", shape.Alive),

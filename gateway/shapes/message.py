@@ -155,6 +155,9 @@ class MessageShape(Shape):
     username: str | None
     display_name: str | None
     content: str
+    withheld: Literal["deleted", "expired", "channel_removed"] | None = Field(
+        description="Why a message of the past is shown without what it said; null else."
+    )
     type: MessageType
     created_at: Time
     expires_at: Time | None

@@ -11,8 +11,8 @@ import orjson
 import pytest
 from msgspec.structs import replace
 
+from actors.batch import EVERY
 from actors.projection_file import (
-    EVERY,
     Damaged,
     Displaced,
     Foreign,
