@@ -18,6 +18,7 @@ import duckdb
 
 from actors.batch import EVERY, KIND, Rows, batch
 from bus import codec
+from bus.faults import point
 from bus.log import Stored
 from schemas.upcasters import UPCASTERS, Upcasters
 from schemas.vocabulary import EVENTS
@@ -138,12 +139,11 @@ class ProjectionFile:
         """Put a batch into the tables and move the position, in one transaction.
 
         Raises `Poison` for a commit that cannot be folded; what came before it is in the tables.
-        Raises `Damaged` when DuckDB cannot work at all: the batch may be in the tables or not
-        (a full disk lets COMMIT fail that is durable), so the file has to be opened again.
+        Raises `Damaged` when DuckDB cannot work at all: the batch is in the tables or not (a full
+        disk lets COMMIT fail that is durable), so the file has to be opened again.
         """
         try:
-            with _damage_told(self.path):
-                self._fold(stored)
+            self._fold(stored)
         except (codec.Undecodable, *UNFIT) as error:
             if len(stored) == 1:
                 raise Poison(f"position {stored[0].seq} cannot be projected: {error}") from error
@@ -170,6 +170,11 @@ class ProjectionFile:
         """Fill the tables, as far as it concerns *kinds*, and move the position to *last*."""
         if first <= self.seq:
             raise Displaced(f"{self.path} has folded position {first} before")
+        with _damage_told(self.path):
+            self._transact(facts, commits, kinds, last)
+        self.seq = last
+
+    def _transact(self, facts: Rows, commits: Rows, kinds: set[str], last: int) -> None:
         connection = self._connection
         connection.register("batch", facts)
         connection.register("commits", commits)
@@ -181,13 +186,14 @@ class ProjectionFile:
             moved = connection.execute(MOVE, [last, self.seq]).fetchall()
             if moved != [(1,)]:
                 raise Displaced(f"{self.path} is no longer at position {self.seq}")
+            point("fold.staged")
         except BaseException:
             connection.rollback()
             raise
         connection.commit()
+        point("fold.committed")
         connection.unregister("batch")
         connection.unregister("commits")
-        self.seq = last
 
     @property
     def engine(self) -> str:

@@ -27,6 +27,10 @@ CopyPoint = Literal[
 Point = Literal[
     "append.sent",  # a group of commits has left for the broker
     "append.stored",  # the broker has acknowledged it, nobody else knows
+    "command.taken",  # a gateway has a request in hand, nobody else knows
+    "command.answered",  # the actors have dealt with it, the client does not know
+    "fold.staged",  # a batch is in the tables, in a transaction that is not committed
+    "fold.committed",  # it is, and nobody has heard of it
     CopyPoint,
     "vault.kept",  # keys are on the disk, nothing is sealed under them yet
     "vault.rewritten",  # a segment lies there anew without the keys that go

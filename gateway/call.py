@@ -18,6 +18,7 @@ from msgspec import Struct
 from bus.clock import derived_id
 from bus.commands import Commands
 from bus.crypto import Identity
+from bus.faults import point
 from bus.telemetry import Telemetry
 from gateway.auth import Credentials, Doors, Passwords
 from gateway.directory import Channel, Directory
@@ -167,6 +168,7 @@ class Call:
         take: what has been written must be answered, secrets are shown but once. Raises
         `Refused`, `Unavailable`.
         """
+        point("command.taken")
         answer = await self.gateway.commands.send(
             Request(
                 id=derived_id("", self.id, step, digits=32) if step else self.id,
@@ -180,6 +182,7 @@ class Call:
                 command=command,
             )
         )
+        point("command.answered")
         self.gateway.seen.note(self.principal.id, answer.seq)
         if noun in SETTLED:
             await self._settle(answer.seq)

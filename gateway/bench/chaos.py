@@ -25,7 +25,7 @@ ROUND_S = (0.1, 1.5)
 
 @asynccontextmanager
 async def inhabited(
-    directory: Path, pause_s: float = PAUSE_S
+    directory: Path, pause_s: float = PAUSE_S, *, keyed: bool = True
 ) -> AsyncIterator[tuple[Parts, Crowd]]:
     """A node in parts on *directory*, with a crowd at work; all parts are stopped in the end."""
     parts = Parts(directory)
@@ -33,7 +33,7 @@ async def inhabited(
         await parts.start("nats")
         await parts.start("actors")
         headers = await credentials(directory, parts.url, await parts.start("gateway"))
-        async with crowd(parts, headers, pause_s) as at_work:
+        async with crowd(parts, headers, pause_s, keyed=keyed) as at_work:
             yield parts, at_work
     finally:
         await parts.stop()

@@ -73,6 +73,8 @@ class Crowd:
     private: str
     """The id of a private channel of theirs."""
     pause_s: float
+    keyed: bool
+    """Whether a wish that is repeated says that it is the same."""
     dark: bool = False
     """Whether the power is gone: what is still answered counts for nothing."""
     journal: Journal = field(default_factory=Journal)
@@ -115,7 +117,7 @@ class Crowd:
 
     async def _acknowledged(self, method: str, path: str, body: Any, wish: str) -> Any:
         """The answer to a wish, said again until there is one."""
-        headers = {"Idempotency-Key": wish.replace(" ", "-")}
+        headers = {"Idempotency-Key": wish.replace(" ", "-")} if self.keyed else {}
         while True:
             status, answer = await self._asked(method, path, body, headers)
             if 200 <= status < 300:
@@ -219,7 +221,7 @@ def _path(message: Message) -> str:
 
 @asynccontextmanager
 async def crowd(
-    parts: Parts, headers: dict[str, str], pause_s: float = PAUSE_S
+    parts: Parts, headers: dict[str, str], pause_s: float = PAUSE_S, *, keyed: bool = True
 ) -> AsyncIterator[Crowd]:
     """Writers, each of whom rests for *pause_s* after each wish, and a listener at work."""
     timeout = aiohttp.ClientTimeout(total=ANSWER_S)
@@ -227,7 +229,7 @@ async def crowd(
         draft = {"name": "among-us", "type": "private"}
         async with http.post(f"{parts.url}/api/v1/channels", json=draft) as response:
             private = (await response.json())["channel"]["id"]
-        at_work = Crowd(http, parts.url, private, pause_s)
+        at_work = Crowd(http, parts.url, private, pause_s, keyed)
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(at_work.write(nth)) for nth in range(WRITERS)]
             tasks.append(group.create_task(at_work.listen()))

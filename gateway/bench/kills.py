@@ -9,7 +9,7 @@ difference.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import get_args
@@ -19,8 +19,19 @@ from gateway.bench.chaos import counted, inhabited
 from gateway.bench.parts import Part, Parts, Unfound
 from gateway.bench.report import Figure, Report
 
-POINTS: tuple[Point, ...] = tuple(p for p in get_args(Point) if p not in get_args(CopyPoint))
-ELSEWHERE: Mapping[Point, Part] = {}
+UNREACHED = ("vault.",)
+"""Places that no process comes by yet: private messages are not sealed so far."""
+POINTS: tuple[Point, ...] = tuple(
+    point
+    for point in get_args(Point)
+    if point not in get_args(CopyPoint) and not point.startswith(UNREACHED)
+)
+ELSEWHERE: Mapping[Point, Part] = {
+    "command.taken": "gateway",
+    "command.answered": "gateway",
+    "fold.staged": "gateway",
+    "fold.committed": "gateway",
+}
 """Who comes by a place; the actors where nothing is said, because they write."""
 PASSINGS = (1, 2, 3)
 PASSED_S = 20.0
@@ -28,13 +39,22 @@ PAUSE_S = 0.05
 COUNTED_EVERY = 50
 
 
-async def kills(directory: Path, count: int = len(POINTS), seed: int = 1) -> Report:
-    """*count* deaths, at each point in turn. Raises `Unfound` when a point is not passed under
-    load, or the node does not recover."""
+async def kills(
+    directory: Path,
+    count: int = len(POINTS),
+    seed: int = 1,
+    points: Sequence[Point] = POINTS,
+    *,
+    keyed: bool = True,
+) -> Report:
+    """*count* deaths, at each of *points* in turn, under a crowd whose wishes are *keyed* or not.
+
+    Raises `Unfound` when a point is not passed under load, or the node does not recover.
+    """
     chance = Random(seed)
-    order = sorted(POINTS, key=lambda point: ELSEWHERE.get(point, "actors"))
+    order = sorted(points, key=lambda point: ELSEWHERE.get(point, "actors"))
     lost, doubled, differences = 0, 0, 0
-    async with inhabited(directory, PAUSE_S) as (parts, at_work):
+    async with inhabited(directory, PAUSE_S, keyed=keyed) as (parts, at_work):
         for nth in range(1, count + 1):
             point = order[(nth - 1) % len(order)]
             await _died(parts, point, chance.choice(PASSINGS))
@@ -51,7 +71,7 @@ async def kills(directory: Path, count: int = len(POINTS), seed: int = 1) -> Rep
         Figure("verify found a difference", differences, "times", 0.0),
         *counted(parts, at_work, undone),
     )
-    return Report("kills", f"{count} × death at one of {len(POINTS)} points", figures)
+    return Report("kills", f"{count} × death at one of {len(points)} points", figures)
 
 
 async def _died(parts: Parts, point: Point, nth: int) -> None:

@@ -32,6 +32,15 @@ async def test_a_death_at_every_point_loses_and_doubles_nothing(tmp_path: Path) 
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
+async def test_a_wish_that_does_not_say_it_is_the_same_is_granted_twice(tmp_path: Path) -> None:
+    """The proof that the matrix can fail: without Idempotency-Key the same death doubles posts."""
+    report = await kills(tmp_path, 2, points=("command.answered",), keyed=False)
+
+    assert [figure.name for figure in report.figures if not figure.held] == ["doubled"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
 @pytest.mark.usefixtures("disks")
 async def test_no_acknowledged_post_is_lost_by_a_power_cut(tmp_path: Path) -> None:
     """Log, vault and tables lie on the disk that goes dark."""
