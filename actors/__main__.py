@@ -15,11 +15,12 @@ from bus.commands import LocalCommands, serve
 from bus.disk import keep_reserve
 from bus.lookout import keep_checking
 from bus.topology import Durable
+from bus.vault import Vault
 from schemas.channel import GENERAL, OpenChannel
 from schemas.envelope import SYSTEM, Refused, Request
 
 
-async def act(bus: Bus, here: LocalCommands | None = None) -> None:
+async def act(bus: Bus, vault: Vault, here: LocalCommands | None = None) -> None:
     """Run every actor on *bus*, for ever. Raises when one fails too often, or the broker goes.
 
     Commands sent *here*, in this process, reach the actors without the broker.
@@ -32,6 +33,7 @@ async def act(bus: Bus, here: LocalCommands | None = None) -> None:
         bus.identity.node_id,
         bus.settings,
         bus.telemetry,
+        vault,
     )
     if here is not None:
         here.attend(host.handle)

@@ -11,6 +11,7 @@ import inspect
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
@@ -22,9 +23,11 @@ from pydantic import TypeAdapter, ValidationError
 from bus.clock import Clock, new_id
 from bus.codec import Undecodable
 from bus.log import Conflict, Leaderless, Log, Unacknowledged, Unstored
+from bus.sealing import ContentDamaged, SealedSnapshots, Sealing
 from bus.snapshots import Snapshot, Snapshots
 from bus.telemetry import Telemetry
 from bus.turns import Turns
+from bus.vault import Vault
 from bus.wire import TooLarge
 from schemas.envelope import (
     Answer,
@@ -37,6 +40,7 @@ from schemas.envelope import (
     Refusal,
     Refused,
     Request,
+    Sealable,
 )
 from schemas.settings import Settings
 from schemas.upcasters import UPCASTERS
@@ -102,11 +106,13 @@ class Host:
         origin: Id,
         settings: Settings,
         telemetry: Telemetry,
+        vault: Vault,
     ) -> None:
         self._aggregates = {aggregate.noun: aggregate for aggregate in aggregates}
         self._versions = {aggregate.noun: aggregate.version for aggregate in aggregates}
         self._log = log
-        self._snapshots = snapshots
+        self._sealing = Sealing(vault, settings.append_timeout_s)
+        self._snapshots = SealedSnapshots(snapshots, vault, settings.append_timeout_s)
         self._clock = clock
         self._origin = origin
         self._settings = settings
@@ -132,6 +138,8 @@ class Host:
                 answer = _refused("log_full", f"The log cannot take it: {error}.")
             except TooLarge as error:
                 answer = _refused("body_too_large", f"One commit cannot hold it: {error}.")
+            except ContentDamaged:
+                answer = _refused("content_damaged", "What this request said cannot be read.")
             except Undecodable as error:
                 log.critical("aggregate_unreadable", noun=request.noun, id=request.key)
                 answer = _refused("internal_error", f"Its history cannot be read: {error}.")
@@ -203,7 +211,7 @@ class Host:
 
     async def _behind(self, aggregate: Aggregate[Any], key: str, loaded: Loaded[Any]) -> bool:
         """Whether the log had news of the aggregate; *loaded* has caught up with it now."""
-        news = await self._log.read(aggregate.noun, key, loaded.seq)
+        news = await self._read(aggregate.noun, key, loaded.seq)
         for commit in news:
             self._clock.observe(commit.header.clock)
             _fold(aggregate, loaded, commit)
@@ -230,6 +238,7 @@ class Host:
             fingerprint=request.fingerprint,
             traceparent=traceparent,
         )
+        events = await self._sealing.sealed(header, events)
         with self._telemetry.span("append", traceparent):
             seq = await self._log.append(header, events, loaded.seq)
         commit = Commit(header, events, seq)
@@ -243,13 +252,27 @@ class Host:
 
     async def _replayed(self, request: Request, seq: int) -> Answer:
         """The answer that its first delivery gave. Raises `Refused` when it was another wish."""
-        commit = (await self._log.read(request.noun, request.key, seq - 1))[0]
+        stored = (await self._log.read(request.noun, request.key, seq - 1))[0]
+        commit = self._sealing.opened(stored)
         if request.fingerprint and commit.header.fingerprint != request.fingerprint:
             raise Refused(
                 "idempotency_key_reused",
                 "This Idempotency-Key was used for another request: use a fresh one.",
             )
+        if any(isinstance(one, Sealable) and one.private and one.empty for one in commit.events):
+            raise Refused("content_erased", "What this request said has been erased, for good.")
         return _answer(commit, replayed=True)
+
+    async def _read(self, noun: str, key: str, after: int = 0) -> list[Commit]:
+        """The commits of an aggregate with all that they say.
+
+        What is damaged is as good as erased to those who decide: they must be able to delete it.
+        """
+        commits = await self._log.read(noun, key, after)
+        for nth, commit in enumerate(commits):
+            with suppress(ContentDamaged):  # Told of when it was found, and wherever it is shown.
+                commits[nth] = self._sealing.opened(commit)
+        return commits
 
     async def _loaded(self, aggregate: Aggregate[Any], key: str, *, unheard: bool) -> Loaded[Any]:
         """The aggregate as the log tells it: from memory, from a snapshot, from the beginning."""
@@ -260,10 +283,10 @@ class Host:
         if unheard:
             return Loaded(aggregate.initial)
         loaded = await self._snapshot(aggregate, key)
-        commits = await self._log.read(aggregate.noun, key, max(0, loaded.seq - 1))
+        commits = await self._read(aggregate.noun, key, max(0, loaded.seq - 1))
         if loaded.seq and not (commits and _continues(loaded, commits[0])):
             # The log that the snapshot was taken of is not this one, or has lost its end.
-            loaded, commits = Loaded(aggregate.initial), await self._log.read(aggregate.noun, key)
+            loaded, commits = Loaded(aggregate.initial), await self._read(aggregate.noun, key)
         for commit in commits:
             self._clock.observe(commit.header.clock)
             if commit.seq > loaded.seq:

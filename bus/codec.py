@@ -19,7 +19,7 @@ import msgspec
 import orjson
 
 from bus.clock import iso
-from schemas.envelope import Commit, Event, Header
+from schemas.envelope import Commit, Event, Header, Sealable
 from schemas.upcasters import UPCASTERS, FutureVersion, Upcasters, version
 from schemas.vocabulary import EVENTS
 
@@ -28,6 +28,10 @@ MIDDLE = b',"events":'
 HEADER_VERSION = 1
 HEADERS = msgspec.json.Decoder(Header)
 TRACEPARENT = re.compile("[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+class Unsealed(Exception):
+    """A private event was about to be written in clear."""
 
 
 class Undecodable(ValueError):
@@ -64,10 +68,23 @@ def attributes(header: Header) -> bytes:
 
 def _fact(event: Event, upcasters: Upcasters) -> bytes:
     kind, present = event.kind.encode(), version(event.kind, upcasters)
-    data = event.__pydantic_serializer__.to_json(event, exclude={"kind"}, exclude_defaults=True)
+    without = _left_out(event)
+    data = event.__pydantic_serializer__.to_json(event, exclude=without, exclude_defaults=True)
     if present == 1:
         return b'{"kind":"%b","data":%b}' % (kind, data)
     return b'{"kind":"%b","v":%d,"data":%b}' % (kind, present, data)
+
+
+def _left_out(event: Event) -> set[str]:
+    """The fields that are not written: of a private event, what it hides.
+
+    Raises `Unsealed` when nothing has sealed that.
+    """
+    if not isinstance(event, Sealable) or not event.private:
+        return {"kind"}
+    if event.sealed is None:
+        raise Unsealed(f"{event.kind} is private, and nothing has sealed it")
+    return {"kind", *event.HIDES}
 
 
 def parse(payload: bytes, upcasters: Upcasters = UPCASTERS) -> dict[str, Any]:

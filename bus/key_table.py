@@ -21,6 +21,7 @@ from msgspec.structs import replace
 
 from bus.crypto import Identity, Unsealable, new_key, unwrapped, wrapped
 from bus.faults import point
+from bus.identity_file import IdentityUnusable
 from bus.storage import Storage
 
 SLOTS = "keys"
@@ -29,7 +30,7 @@ BLANK = b"\0" * SLOT_BYTES
 MAGIC = "canopy-vault-1"
 
 
-class VaultUnusable(Exception):
+class VaultUnusable(IdentityUnusable):
     """The vault cannot be opened as it lies there; the text says why and what to do."""
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from time import monotonic
 
@@ -23,6 +24,7 @@ from actors.supervisor import supervise
 from bus.attachment import Bus
 from bus.clock import wall_ms
 from bus.holding import Held, hold
+from bus.vault import Vault
 from gateway.app import build
 from gateway.auth import Credentials, Doors, Passwords
 from gateway.call import Gateway, Throttles
@@ -33,7 +35,7 @@ from gateway.pages import Cursors
 from gateway.past import Past
 from gateway.protocol import answering
 from gateway.reads import Reads
-from gateway.redaction import redact
+from gateway.redaction import shown
 from gateway.routes import ROUTES
 from gateway.seen import Seen
 from gateway.tickets import Tickets
@@ -62,26 +64,31 @@ class Open:
 
 
 async def serve(
-    bus: Bus, door: Door, listener: socket.socket, opened: Callable[[Open], None]
+    bus: Bus, vault: Vault, door: Door, listener: socket.socket, opened: Callable[[Open], None]
 ) -> None:
     """Answer requests on *listener*, for ever; *opened* is called once they are answered.
 
     Raises when the tables cannot be opened, or the broker goes.
     """
     with own_folder(bus.settings) as folder:
-        await _serve(bus, door, listener, opened, folder)
+        await _serve(bus, vault, door, listener, opened, folder)
 
 
 async def _serve(
-    bus: Bus, door: Door, listener: socket.socket, opened: Callable[[Open], None], folder: Path
+    bus: Bus,
+    vault: Vault,
+    door: Door,
+    listener: socket.socket,
+    opened: Callable[[Open], None],
+    folder: Path,
 ) -> None:
     reads = Reads(folder, statements(), bus.log, bus.settings, bus.telemetry)
     try:
         await reads.open()
-        feed = Feed(bus.log, redact, bus.settings, reads.position)
+        feed = Feed(bus.log, partial(shown, vault), bus.settings, reads.position)
         reads.sighted = feed.sight
         reads.heard.append(feed.publish)
-        gateway = _gateway(bus, door, reads, feed)
+        gateway = _gateway(bus, vault, door, reads, feed)
         async with asyncio.TaskGroup() as group:
             group.create_task(bus.gone())
             group.create_task(supervise("reads", reads.run, bus.settings, bus.telemetry))
@@ -130,7 +137,7 @@ async def _cleared(runner: web.AppRunner, timeout_s: float) -> None:
                 await asyncio.wait((clearing,))
 
 
-def _gateway(bus: Bus, door: Door, reads: Reads, feed: Feed) -> Gateway:
+def _gateway(bus: Bus, vault: Vault, door: Door, reads: Reads, feed: Feed) -> Gateway:
     settings, directory = bus.settings, reads.directory
     credentials = Credentials(directory, bus.identity, wall_ms)
     live = Live(
@@ -141,6 +148,7 @@ def _gateway(bus: Bus, door: Door, reads: Reads, feed: Feed) -> Gateway:
         reads=reads,
         past=Past(reads, settings.past_directories_max),
         identity=bus.identity,
+        vault=vault,
         settings=settings,
         telemetry=bus.telemetry,
         credentials=credentials,

@@ -72,7 +72,7 @@ Handled = Callable[[web.Request], Awaitable[web.StreamResponse]]
 def build(gateway: Gateway, routes: Sequence[Route] = ROUTES) -> web.Application:
     """The application that serves *routes* and the files of `static/`."""
     guard = Guard(gateway.settings)
-    receipts = Receipts(gateway.reads.log, gateway.identity)
+    receipts = Receipts(gateway.reads.log, gateway.identity, gateway.vault)
     app = web.Application(
         middlewares=[_outer(guard, lambda: gateway.reads.position)],
         client_max_size=gateway.settings.body_bytes_max,

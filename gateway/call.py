@@ -20,6 +20,7 @@ from bus.commands import Commands
 from bus.crypto import Identity
 from bus.faults import point
 from bus.telemetry import Telemetry
+from bus.vault import Vault
 from gateway.auth import Credentials, Doors, Passwords
 from gateway.directory import Channel, Directory
 from gateway.limits import Buckets
@@ -56,6 +57,7 @@ class Gateway:
     reads: Reads
     past: Past
     identity: Identity
+    vault: Vault
     settings: Settings
     telemetry: Telemetry
     credentials: Credentials
@@ -74,7 +76,8 @@ class Reply(Struct, frozen=True):
     """What a handler answers: `body` becomes JSON unless it is bytes of `media_type`.
 
     `seq` is the position a write has reached; `version` the position of the one entity in the
-    body, which becomes its ETag.
+    body, which becomes its ETag. `under` names the key in the vault that what it says is sealed
+    under, empty when it may be kept as long as anything else.
     """
 
     body: Any
@@ -83,6 +86,7 @@ class Reply(Struct, frozen=True):
     version: int | None = None
     headers: tuple[tuple[str, str], ...] = ()
     media_type: str = "application/json"
+    under: str = ""
 
 
 class Call:

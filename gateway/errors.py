@@ -125,6 +125,9 @@ CATALOGUE: Mapping[str, Entry] = {
     "precondition_failed": Entry(
         412, "Changed in the meantime", "Read it again and decide anew with its new ETag."
     ),
+    "content_erased": Entry(
+        410, "Erased", "What it said is gone for good: its key was destroyed. Say it anew."
+    ),
     "body_too_large": Entry(413, "Body too large", "Send less at once."),
     "unsupported_media_type": Entry(
         415, "Unsupported media type", "Send JSON with Content-Type: application/json."
@@ -138,6 +141,12 @@ CATALOGUE: Mapping[str, Entry] = {
     ),
     "answer_too_large": Entry(
         500, "Answer too large", "Read what came of it: the request was dealt with all the same."
+    ),
+    "content_damaged": Entry(
+        500,
+        "Content cannot be read",
+        "Nobody has erased it, but its key or its text was changed on the disk: ask the operator "
+        "to put back a backup of the data directory with its keys.",
     ),
     "unavailable": Entry(
         503, "Not available now", "Send the same request again, with the same Idempotency-Key."

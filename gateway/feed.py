@@ -17,8 +17,9 @@ from bus.clock import iso
 from bus.log import Log, Stored
 from schemas.settings import Settings
 
-Redact = Callable[[str, dict[str, Any]], dict[str, Any]]
-"""What a client may be shown of the data of one kind of event."""
+Show = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]
+"""(header, fact) → what a client may be shown of the fact's data."""
+ERASURES = frozenset({"content_erased", "channel_erased"})
 
 CHANNEL_NOUNS = frozenset({"channel", "cursor", "message"})
 RIGHTLESS = frozenset({"cursor", "message", "receipt"})
@@ -38,11 +39,11 @@ class Form(Protocol):
 class Entry:
     """One commit, ready to be sent: opened for its first reader, each frame written once."""
 
-    __slots__ = ("_frames", "_redact", "_stored", "author", "kinds", "pushed", "traceparent")
+    __slots__ = ("_frames", "_show", "_stored", "author", "kinds", "pushed", "traceparent")
 
-    def __init__(self, stored: Stored, redact: Redact) -> None:
+    def __init__(self, stored: Stored, show: Show) -> None:
         self._stored = stored
-        self._redact = redact
+        self._show = show
         self._frames: dict[tuple[Form, int], bytes] = {}
         self.kinds: tuple[str, ...] = ()
         """The kind of each of its events; like author and traceparent known once it is open."""
@@ -87,6 +88,18 @@ class Entry:
             frame = self._frames[form, shown] = form.numbered(self.seq, self._json(shown))
         return frame
 
+    @property
+    def erases(self) -> bool:
+        """Whether it tells that keys were destroyed. Nearly none does, and is told without a look
+        into the payload."""
+        if b'_erased"' not in self._stored.payload or not _opens(self):
+            return False
+        return not ERASURES.isdisjoint(self.kinds)
+
+    def forget(self) -> None:
+        """Write its frames anew for whoever reads it next: what it said has been erased."""
+        self._frames.clear()
+
     def _json(self, shown: int) -> bytes:
         commit = codec.parse(self._stored.payload)
         header = commit["header"]
@@ -101,7 +114,7 @@ class Entry:
                 "origin": header["origin"],
                 "cause": header["cause"],
                 "events": [
-                    {"kind": fact["kind"], "data": self._redact(fact["kind"], fact["data"])}
+                    {"kind": fact["kind"], "data": self._show(header, fact)}
                     for nth, fact in enumerate(commit["events"])
                     if shown >> nth & 1
                 ],
@@ -117,14 +130,14 @@ class Feed:
     readers' alarm.
     """
 
-    def __init__(self, log: Log, redact: Redact, settings: Settings, head: int = 0) -> None:
+    def __init__(self, log: Log, show: Show, settings: Settings, head: int = 0) -> None:
         self.head = head
         self.folded = head
         self.published: Callable[[], None] = lambda: None
         self.awaited: Callable[[], bool] = lambda: True
         """Whether anybody would see what is sighted."""
         self._log = log
-        self._redact = redact
+        self._show = show
         self._settings = settings
         self._entries: dict[int, Entry] = {}
         self._oldest = head + 1
@@ -141,7 +154,7 @@ class Feed:
         for stored in page if self.awaited() else ():
             if stored.seq <= self.head:
                 continue
-            entry = Entry(stored, self._redact)
+            entry = Entry(stored, self._show)
             if stored.seq != self.head + 1 or stored.noun not in RIGHTLESS or not _opens(entry):
                 break
             self._keep(entry)
@@ -153,7 +166,7 @@ class Feed:
         """*batch* is in the tables: show what of it has not been shown yet."""
         for stored in batch:
             if stored.seq > self.head:
-                self._keep(Entry(stored, self._redact))
+                self._keep(Entry(stored, self._show))
             self.folded = stored.seq
         self._forget()
         self.published()
@@ -163,9 +176,17 @@ class Feed:
             self._entries.clear()
             self._kept_bytes = 0
             self._oldest = entry.seq
+        if entry.erases:
+            self._erase(entry)
         self._entries[entry.seq] = entry
         self._kept_bytes += entry.payload_bytes
         self.head = entry.seq
+
+    def _erase(self, erasure: Entry) -> None:
+        """What is ready to be sent of an aggregate, or of all in a channel, is so no longer."""
+        for entry in self._entries.values():
+            if erasure.key in (entry.key, entry.channel):
+                entry.forget()
 
     def _forget(self) -> None:
         settings = self._settings
@@ -189,7 +210,7 @@ class Feed:
         if after >= until:
             return ()
         stored = await self._log.page(after, until - after)
-        return [Entry(one, self._redact) for one in stored if one.seq <= self.head]
+        return [Entry(one, self._show) for one in stored if one.seq <= self.head]
 
 
 def _opens(entry: Entry) -> bool:

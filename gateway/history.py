@@ -16,6 +16,7 @@ from bus.clock import iso_ms
 from gateway import pages
 from gateway.call import Call
 from gateway.errors import refuse
+from gateway.opening import contains, opened
 from gateway.pages import NEWEST, Page, Start
 from gateway.past import Moment
 from gateway.reads import Rows
@@ -66,11 +67,12 @@ async def search(call: Call, channel_id: str, text: str, start: Start) -> Page:
     if call.moment and call.moment.today.removed(channel_id):
         return Page((), start, start.seq, more=False)
     now_ms = call.moment.today_ms if call.moment else call.now_ms
-    return await _older(call, queries.SEARCH, channel_id, queries.pattern(text), start, now_ms)
+    pattern = queries.pattern(text)
+    return await _older(call, queries.SEARCH, channel_id, pattern, start, now_ms, text)
 
 
 async def _older(
-    call: Call, sql: str, channel_id: str, wanted: str, start: Start, now_ms: int
+    call: Call, sql: str, channel_id: str, wanted: str, start: Start, now_ms: int, text: str = ""
 ) -> Page:
     now, most = iso_ms(now_ms), limit(call)
 
@@ -78,14 +80,17 @@ async def _older(
         def fetch(seq: int, count: int) -> list[Row]:
             return rows(sql, channel_id, seq, now, count, wanted)
 
-        return pages.fill(fetch, partial(_present, call, rows), start, most)
+        def present(found: list[Row]) -> list[Row]:
+            return [one for one in _present(call, rows, found) if contains(one, text)]
+
+        return pages.fill(fetch, present, start, most)
 
     return await call.together(read)
 
 
 def _present(call: Call, rows: Rows, found: list[Row]) -> list[Row]:
     changes = rows(queries.CHANGES, [one["id"] for one in found]) if found else []
-    return _standing(call, found, changes)
+    return [opened(call.gateway.vault, one) for one in _standing(call, found, changes)]
 
 
 def _standing(call: Call, rows: list[Row], changes: list[Row]) -> list[Row]:
@@ -106,7 +111,8 @@ def _withheld(moment: Moment, row: Row) -> Row:
         else None
     )  # fmt: skip
     gone: Row = {"content": "", "attachments": [], "security": {}, "withheld": reason}
-    return {**row, **gone} if reason else row
+    state = "erased" if row["hidden"] else "plaintext"
+    return {**row, **gone, "hidden": [], "state": state} if reason else row
 
 
 async def start(call: Call, channel_id: str) -> Start:
@@ -123,7 +129,7 @@ async def start(call: Call, channel_id: str) -> Start:
 async def one(call: Call, channel_id: str, message_id: str) -> Row:
     """A message as it stands. Raises `Refused` (message_absent)."""
     row, changes = await _with_changes(call, channel_id, message_id)
-    return existing_one(_standing(call, [row], changes))
+    return await _opened(call, existing_one(_standing(call, [row], changes)))
 
 
 async def versions(call: Call, channel_id: str, message_id: str) -> list[Row]:
@@ -131,7 +137,14 @@ async def versions(call: Call, channel_id: str, message_id: str) -> list[Row]:
     row, changes = await _with_changes(call, channel_id, message_id)
     if existing_one(_standing(call, [row], changes)).get("withheld"):
         raise refuse("message_absent", "It was there then, and is gone by now.")
-    return queries.history(row, changes)
+    return [await _opened(call, one) for one in queries.history(row, changes)]
+
+
+async def _opened(call: Call, row: Row) -> Row:
+    """*row* with all that it says; what hides nothing needs no thread for that."""
+    if not row["hidden"]:
+        return opened(call.gateway.vault, row)
+    return await call.together(lambda _: opened(call.gateway.vault, row))
 
 
 async def _with_changes(call: Call, channel_id: str, message_id: str) -> tuple[Row, list[Row]]:
@@ -180,7 +193,8 @@ async def parent(call: Call, channel_id: str, message_id: str) -> Row:
 
 async def content(call: Call, channel_id: str, message_id: str) -> str:
     """What a message says now. Raises `Refused` (message_absent)."""
-    return str(existing_one(await _latest(call, channel_id, message_id))["content"])
+    found = existing_one(await _latest(call, channel_id, message_id))
+    return str((await _opened(call, found))["content"])
 
 
 async def _latest(call: Call, channel_id: str, message_id: str) -> list[Row]:

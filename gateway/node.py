@@ -32,6 +32,8 @@ from bus.lookout import begun
 from bus.roles import Endpoint, write_context
 from bus.server import BrokerStopped, broker
 from bus.telemetry import Telemetry
+from bus.vault import Vault
+from bus.vault_file import vault_in
 from bus.wire import BrokerLost
 from gateway.__main__ import Door, Open, listening, serve, url
 from schemas.settings import Settings
@@ -77,6 +79,10 @@ async def up(settings: Settings, announce: Announce, environ: Mapping[str, str])
         told = _Once(announce)
 
         async def once() -> None:
+            with closing(vault_in(settings.data_directory, identity)) as vault:
+                await around(vault)
+
+        async def around(vault: Vault) -> None:
             async with _broker(settings, environ, known) as (endpoint, watch):
                 await prepared(endpoint, settings, durables())
                 opened = _opened(settings, identity, endpoint, door, told)
@@ -88,10 +94,10 @@ async def up(settings: Settings, announce: Announce, environ: Mapping[str, str])
                 ):
                     actors.log.share(bus.log)
                     group.create_task(watch())
-                    group.create_task(act(actors, here))
+                    group.create_task(act(actors, vault, here))
                     # In the body, not in the group: whoever stops us stops the gateway first,
                     # while the actors still answer what it has taken in.
-                    await serve(replace(bus, commands=here), door, socket, opened)
+                    await serve(replace(bus, commands=here), vault, door, socket, opened)
 
         await _renewed("node", once, settings, telemetry)
 
@@ -100,7 +106,8 @@ async def run_broker(settings: Settings, environ: Mapping[str, str]) -> None:
     """Run the embedded broker alone, for ever, with everything in it that the others need."""
     started = datetime.now(UTC).isoformat(timespec="seconds")
     with hold(settings.data_directory, started):
-        identify(settings.data_directory, passphrase(settings))
+        identity = identify(settings.data_directory, passphrase(settings))
+        vault_in(settings.data_directory, identity).close()  # Whole, or there is no start.
         telemetry = Telemetry("canopy-nats")
         known = await _external(settings)
 
@@ -122,9 +129,10 @@ async def run_actors(settings: Settings) -> None:
         endpoint, identity = await _found(settings, known)
         if endpoint.external:
             await prepared(endpoint, settings, durables())
-        async with attached(endpoint, "actors", identity, settings, telemetry) as bus:
-            log.info("actors_ready", url=endpoint.url)
-            await act(bus)
+        with closing(vault_in(settings.data_directory, identity)) as vault:
+            async with attached(endpoint, "actors", identity, settings, telemetry) as bus:
+                log.info("actors_ready", url=endpoint.url)
+                await act(bus, vault)
 
     await _renewed("actors", once, settings, telemetry)
 
@@ -140,8 +148,9 @@ async def run_gateway(settings: Settings, announce: Announce) -> None:
         async def once() -> None:
             endpoint, identity = await _found(settings, known)
             opened = _opened(settings, identity, endpoint, door, told)
-            async with attached(endpoint, "gateway", identity, settings, telemetry) as bus:
-                await serve(bus, door, socket, opened)
+            with closing(vault_in(settings.data_directory, identity)) as vault:
+                async with attached(endpoint, "gateway", identity, settings, telemetry) as bus:
+                    await serve(bus, vault, door, socket, opened)
 
         await _renewed("gateway", once, settings, telemetry)
 

@@ -293,6 +293,11 @@ def hidden(channel: Channel) -> bool:
     return channel.type == "private" or channel.privacy_mode in HIDING
 
 
+def private(channel: Channel) -> bool:
+    """Whether what is said in *channel* is sealed: not everybody may come and read it."""
+    return hidden(channel) or channel.privacy_mode != "open"
+
+
 def absent_channel() -> Refused:
     """There is no such channel, or the caller must not know of it."""
     return Refused("channel_absent", "There is no channel of that id that this account can see.")

@@ -3,11 +3,13 @@
 The log already knows a command by its id, within one aggregate and if it had an effect (ADR 0007).
 A receipt adds the rest: once a request with a key has been answered, whatever it was answered, it
 is never carried out again. The answer itself is kept in the log, sealed, and given again word for
-word: after a minute, a restart or a year, and whatever has become of what it was about.
+word: after a minute, a restart or a year, and whatever has become of
+what it was about; unless it holds what was said in private, and that has been erased.
 """
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from typing import Any
 
 import msgspec
@@ -16,9 +18,10 @@ import structlog
 from aiohttp import web
 
 from actors.commit import queries
-from bus.crypto import Identity
+from bus.crypto import Identity, unwrapped, wrapped
 from bus.log import Log
 from bus.turns import Turns
+from bus.vault import KeyDamaged, Vault
 from gateway import policy
 from gateway.call import Call, Reply
 from gateway.errors import CATALOGUE, refuse
@@ -46,9 +49,10 @@ async def handled(call: Call, route: Route) -> Reply | web.StreamResponse:
 class Receipts:
     """The receipts of one gateway."""
 
-    def __init__(self, log_: Log, identity: Identity) -> None:
+    def __init__(self, log_: Log, identity: Identity, vault: Vault) -> None:
         self._log = log_
         self._identity = identity
+        self._vault = vault
         self._turns = Turns()
 
     async def once(self, call: Call, route: Route) -> Reply:
@@ -74,7 +78,7 @@ class Receipts:
                 raise refuse("idempotency_key_reused")
             for event in commit.events:
                 if isinstance(event, ReceiptKept):
-                    return self._opened(call, event.sealed)
+                    return self._opened(call, event.sealed, event.key)
         return None
 
     async def _answered(self, call: Call, route: Route) -> Kept:
@@ -102,8 +106,8 @@ class Receipts:
 
     async def _keep(self, call: Call, kept: Kept) -> Kept:
         """*kept*, or what another gateway has kept for this request in the meantime."""
-        plain, bound = msgspec.msgpack.encode(kept), call.id.encode()
-        command = KeepReceipt(sealed=self._identity.seal("receipt", plain, bound))
+        plain = msgspec.msgpack.encode(kept)
+        command = self._sealed(call, plain, kept[0].under if kept[0] else "")
         try:
             answer = await call.send("receipt", call.id, command, step="receipt")
         except Refused as refused:
@@ -112,11 +116,40 @@ class Receipts:
             # It is done, and must be answered: from here on its aggregate alone remembers it.
             log.warning("receipt_too_large", cause=call.id, bytes=len(plain))
             return kept
-        return self._opened(call, answer.facts[0].data["sealed"]) if answer.replayed else kept
+        data = answer.facts[0].data
+        return self._opened(call, data["sealed"], data["key"]) if answer.replayed else kept
 
-    def _opened(self, call: Call, sealed: str) -> Kept:
-        kept: Kept = KEPT.decode(self._identity.unseal("receipt", sealed, call.id.encode()))
+    def _sealed(self, call: Call, plain: bytes, under: str) -> KeepReceipt:
+        """What is kept: under a key of the node's, or under the one that sealed what it holds.
+
+        Raises `Refused` (content_erased) when that is gone already.
+        """
+        if not under:
+            return KeepReceipt(sealed=self._identity.seal("receipt", plain, call.id.encode()))
+        box = wrapped(self._key(under), plain, _bound(call))
+        return KeepReceipt(sealed=b64encode(box).decode(), key=under)
+
+    def _opened(self, call: Call, sealed: str, under: str) -> Kept:
+        if under:
+            plain = unwrapped(self._key(under), b64decode(sealed), _bound(call))
+        else:
+            plain = self._identity.unseal("receipt", sealed, call.id.encode())
+        kept: Kept = KEPT.decode(plain)
         return kept
+
+    def _key(self, name: str) -> bytes:
+        try:
+            key = self._vault.find(name)
+        except KeyDamaged as damaged:
+            raise refuse("content_damaged") from damaged
+        if key is None:
+            raise refuse("content_erased")
+        return key
+
+
+def _bound(call: Call) -> bytes:
+    """What a receipt under a key of the vault is bound to, which no message is."""
+    return b"receipt " + call.id.encode()
 
 
 async def _told(call: Call, route: Route, seq: int) -> Any:

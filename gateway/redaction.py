@@ -1,9 +1,13 @@
-"""What the log keeps to itself, whoever asks: secrets, and hashes of secrets."""
+"""What of the log is shown: no secrets, whoever asks, and what was said in private, opened."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+
+from bus.crypto import place
+from bus.sealing import SEALED, ContentDamaged, revealed
+from bus.vault import Vault
 
 SECRETS: Mapping[str, frozenset[str]] = {
     "account_registered": frozenset({"password_sealed"}),
@@ -15,6 +19,26 @@ SECRETS: Mapping[str, frozenset[str]] = {
     "session_opened": frozenset({"session_id"}),
     "session_closed": frozenset({"session_id"}),
 }
+
+
+def shown(vault: Vault, header: Mapping[str, Any], fact: Mapping[str, Any]) -> dict[str, Any]:
+    """The data of one event of the commit with that *header*, for whoever may see the event.
+
+    What is private is filled in; or `erased` or `damaged` stands in its place, and is true.
+    """
+    kind, data = fact["kind"], redact(fact["kind"], fact["data"])
+    if SEALED not in data:
+        return data
+    clear = {name: value for name, value in data.items() if name != SEALED}
+    at = place(
+        noun=header["noun"], key=header["key"], author=header["author"],
+        origin=header["origin"], clock=header["clock"], kind=kind,
+    )  # fmt: skip
+    try:
+        said = revealed(vault, data[SEALED], at)
+    except ContentDamaged:
+        return clear | {"damaged": True}
+    return clear | ({"erased": True} if said is None else said)
 
 
 def redact(kind: str, data: dict[str, Any]) -> dict[str, Any]:

@@ -132,7 +132,7 @@ def message(row: View, directory: Directory) -> View:
         "mentions": row["mentions"],
         "security": row["security"],
         "origin_peer": row["origin"],
-        "crypto_state": "plaintext",
+        "crypto_state": row["state"],
         "seq": row["seq"],
     }
 
@@ -158,6 +158,7 @@ def posted(
         "mentions": data.get("mentions", ()),
         "security": data.get("security") or {},
         "origin": origin,
+        "state": "sealed" if data.get("private") else "plaintext",
         "seq": answer.seq,
     }
     return message(row, directory)

@@ -8,7 +8,7 @@ caused, stored as one message of the log (ADR 0002).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -53,6 +53,33 @@ class Envelope(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     Each of them is made and read for every command, which a `msgspec.Struct` does in a tenth of
     the time of a model; values are checked when they are read, not when they are made.
     """
+
+
+class Sealed(Message):
+    """What a private fact says, as it lies in the log: ciphertext, the name of its key in the vault
+    and a commitment to that key. Without the key it says nothing, for ever."""
+
+    alg: str
+    key: str
+    nonce: str
+    ct: str
+    commit: str
+
+
+class Sealable(Event):
+    """A fact that may be private: the fields it `HIDES` then lie in the log within `sealed` only.
+
+    In memory they may be filled in beside it; those of a fact whose key was destroyed are empty.
+    """
+
+    HIDES: ClassVar[tuple[str, ...]] = ()
+    private: bool = False
+    sealed: Sealed | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is filled in of what it hides."""
+        return not any(getattr(self, name) for name in self.HIDES)
 
 
 class Request(Envelope, frozen=True, kw_only=True, omit_defaults=True):

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from schemas.envelope import Command, Event, Id, Message
+from schemas.envelope import Command, Event, Id, Message, Sealable
 
 MessageType = Literal["text", "system", "file", "image", "link", "thread_reply"]
 Content = Annotated[str, StringConstraints(max_length=50_000)]
@@ -29,6 +29,8 @@ Attachments = Annotated[tuple[Attachment, ...], Field(max_length=20)]
 
 
 class PostMessage(Command):
+    """What is said in private is sealed; so is every change of it, wherever it stands by then."""
+
     kind: Literal["post_message"] = "post_message"
     content: Content = ""
     message_type: MessageType = "text"
@@ -38,6 +40,7 @@ class PostMessage(Command):
     mentions: tuple[Id, ...] = ()
     security: dict[str, Any] | None = None
     expires_at: str | None = None
+    private: bool = False
 
 
 class EditMessage(Command):
@@ -47,10 +50,24 @@ class EditMessage(Command):
     content: Content | None = None
     attachments: Attachments | None = None
     mentions: tuple[Id, ...] = ()
+    private: bool = False
 
 
 class DeleteMessage(Command):
     kind: Literal["delete_message"] = "delete_message"
+
+
+class ExpireMessage(Command):
+    """What the node wishes of a message that has outlived its `expires_at`, at the time `now`."""
+
+    kind: Literal["expire_message"] = "expire_message"
+    now: str
+
+
+class RecordErasure(Command):
+    """The keys of a message are destroyed: only to be wished once that is so."""
+
+    kind: Literal["record_erasure"] = "record_erasure"
 
 
 class ToggleReaction(Command):
@@ -66,14 +83,21 @@ class FollowThread(Command):
 
 
 MessageCommand = Annotated[
-    PostMessage | EditMessage | DeleteMessage | ToggleReaction | FollowThread,
+    PostMessage
+    | EditMessage
+    | DeleteMessage
+    | ExpireMessage
+    | RecordErasure
+    | ToggleReaction
+    | FollowThread,
     Field(discriminator="kind"),
 ]
 
 
-class MessagePosted(Event):
+class MessagePosted(Sealable):
+    HIDES = ("content", "attachments", "security")
     kind: Literal["message_posted"] = "message_posted"
-    content: Content
+    content: Content = ""
     message_type: MessageType = "text"
     thread_id: Id | None = None
     parent_message_id: Id | None = None
@@ -83,15 +107,26 @@ class MessagePosted(Event):
     expires_at: str | None = None
 
 
-class MessageEdited(Event):
+class MessageEdited(Sealable):
+    HIDES = ("content", "attachments")
     kind: Literal["message_edited"] = "message_edited"
-    content: Content
+    content: Content = ""
     attachments: Attachments = ()
     mentions: tuple[Id, ...] = ()
 
 
 class MessageDeleted(Event):
+    """Of a `private` message the keys are destroyed next; `expired`: nobody took it back."""
+
     kind: Literal["message_deleted"] = "message_deleted"
+    private: bool = False
+    expired: bool = False
+
+
+class ContentErased(Event):
+    """Nothing opens any longer what the message said, here or in any copy of the log."""
+
+    kind: Literal["content_erased"] = "content_erased"
 
 
 class ReactionAdded(Event):
@@ -113,6 +148,7 @@ MessageEvent = (
     MessagePosted
     | MessageEdited
     | MessageDeleted
+    | ContentErased
     | ReactionAdded
     | ReactionRemoved
     | ThreadFollowed

@@ -2,7 +2,8 @@
 
 The key of a receipt is the id that the request's command has; the request itself is told by the
 `fingerprint` in the header of the commit. A receipt is sealed by the node that answered: an answer
-may hold a secret, such as a new API key.
+may hold a secret, such as a new API key. One that holds what was said in private is sealed under
+the `key` in the vault that this was sealed under, and is erased with it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ class KeepReceipt(Command):
 
     kind: Literal["keep_receipt"] = "keep_receipt"
     sealed: str
+    key: str = ""
 
 
 ReceiptCommand = KeepReceipt
@@ -25,6 +27,7 @@ ReceiptCommand = KeepReceipt
 class ReceiptKept(Event):
     kind: Literal["receipt_kept"] = "receipt_kept"
     sealed: str
+    key: str = ""
 
 
 ReceiptEvent = ReceiptKept

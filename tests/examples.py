@@ -29,6 +29,8 @@ WHEN_MS = 1_800_000_000_000
 
 NAMES = ("ann", "bob", "cyd")
 ORIGINS = ("n1", "n2", "n3")
+SET_BY_HAND = frozenset({"kind", "private", "sealed"})
+"""What is private is sealed by a vault, which examples have none of."""
 TEXTS = ("", "Hi.", "Hæ?\n✓ 🐝", "'; --", "a\u0000b", "null")
 """Chosen, not drawn: Hypothesis spends most of its time on drawing texts."""
 
@@ -136,7 +138,11 @@ class History:
 
 
 def _messages(kind: type[Message]) -> st.SearchStrategy[Any]:
-    fields = {name: _field(field) for name, field in kind.model_fields.items() if name != "kind"}
+    fields = {
+        name: _field(field)
+        for name, field in kind.model_fields.items()
+        if name not in SET_BY_HAND or field.is_required()
+    }
     required = {n: s for n, s in fields.items() if kind.model_fields[n].is_required()}
     optional = {n: s for n, s in fields.items() if n not in required}
     return st.fixed_dictionaries(required, optional=optional).map(lambda given: kind(**given))

@@ -10,8 +10,10 @@ from actors.register import Register
 from schemas.envelope import Header, Id, Refused
 from schemas.message import (
     Attachment,
+    ContentErased,
     DeleteMessage,
     EditMessage,
+    ExpireMessage,
     FollowThread,
     MessageCommand,
     MessageDeleted,
@@ -21,6 +23,7 @@ from schemas.message import (
     PostMessage,
     ReactionAdded,
     ReactionRemoved,
+    RecordErasure,
     ThreadFollowed,
     ToggleReaction,
 )
@@ -38,13 +41,16 @@ class Said:
     """The message as it stands; `reactions` are kept under `<account> <reaction>`.
 
     Who posted it first is its author, and an edit outlives what was posted, whichever was heard
-    first.
+    first. What was private once stays so: its state is sealed wherever it is stored.
     """
 
     author: Register[Id | None] = field(default_factory=lambda: Register[Id | None](None))
     posted: Register[Body] = field(default_factory=lambda: Register(EMPTY))
     edited: Register[Body | None] = field(default_factory=lambda: Register[Body | None](None))
+    expires_at: Register[str | None] = field(default_factory=lambda: Register[str | None](None))
+    private: bool = False
     deleted: bool = False
+    erased: bool = False
     reactions: dict[str, Register[bool]] = field(default_factory=dict)
     followers: dict[Id, Register[bool]] = field(default_factory=dict)
 
@@ -67,6 +73,8 @@ def decide(command: MessageCommand, said: Said, author: Id) -> tuple[MessageEven
         case PostMessage():
             _some(command.content, command.attachments)
             return (MessagePosted(**{**command.__dict__, "kind": "message_posted"}),)
+        case RecordErasure():
+            return (ContentErased(),) if said.deleted and not said.erased else ()
         case _ if not said.present:
             raise Refused("message_absent", "There is no such message.")
         case EditMessage() | DeleteMessage() if author != said.author.value:
@@ -74,7 +82,9 @@ def decide(command: MessageCommand, said: Said, author: Id) -> tuple[MessageEven
         case EditMessage():
             return _edited(command, said)
         case DeleteMessage():
-            return (MessageDeleted(),)
+            return (MessageDeleted(private=said.private),)
+        case ExpireMessage():
+            return _expired(command, said)
         case ToggleReaction():
             given = said.reactions.get(f"{author} {command.reaction}", Register(False))
             if given.value:
@@ -93,12 +103,18 @@ def evolve(said: Said, event: MessageEvent, header: Header) -> Said:
         case MessagePosted():
             posted = said.posted.claimed((event.content, event.attachments), header.stamp)
             author = said.author.claimed(header.author, header.stamp)
-            return replace(said, author=author, posted=posted)
+            expires_at = said.expires_at.claimed(event.expires_at, header.stamp)
+            private = said.private or event.private
+            return replace(
+                said, author=author, posted=posted, expires_at=expires_at, private=private
+            )
         case MessageEdited():
             edited = said.edited.written((event.content, event.attachments), header.stamp)
-            return replace(said, edited=edited)
+            return replace(said, edited=edited, private=said.private or event.private)
         case MessageDeleted():
             return replace(said, deleted=True)
+        case ContentErased():
+            return replace(said, erased=True)
         case ReactionAdded() | ReactionRemoved():
             name = f"{header.author} {event.reaction}"
             given = event.kind == "reaction_added"
@@ -118,8 +134,19 @@ def _edited(command: EditMessage, said: Said) -> tuple[MessageEvent, ...]:
     _some(content, attachments)
     if (content, attachments) == said.body:
         return ()
-    edited = MessageEdited(content=content, attachments=attachments, mentions=command.mentions)
-    return (edited,)
+    private = command.private or said.private
+    return (
+        MessageEdited(
+            content=content, attachments=attachments, mentions=command.mentions, private=private
+        ),
+    )
+
+
+def _expired(command: ExpireMessage, said: Said) -> tuple[MessageEvent, ...]:
+    """Times in ISO 8601 and UTC, as all that we write: their order is that of their texts."""
+    if said.expires_at.value is None or command.now < said.expires_at.value:
+        raise Refused("message_present", "It has not expired yet.")
+    return (MessageDeleted(private=said.private, expired=True),)
 
 
 def _some(content: str, attachments: tuple[Attachment, ...]) -> None:

@@ -1,11 +1,12 @@
 -- Messages as facts: what was posted, and all that happened to it later.
 -- Nothing is updated; `queries.py` lets the greatest (clock, origin) win.
+-- What was said in private stands in `sealed` only, as ciphertext, and is opened where it is shown.
 -- A message's key is `<channel>.<message>`; both tokens become columns.
 
 CREATE TABLE IF NOT EXISTS message (
     seq UBIGINT, id VARCHAR, channel_id VARCHAR, user_id VARCHAR, time TIMESTAMP, clock VARCHAR,
     origin VARCHAR, content VARCHAR, type VARCHAR, thread_id VARCHAR, parent_message_id VARCHAR,
-    attachments JSON, mentions JSON, security JSON, expires_at TIMESTAMP
+    attachments JSON, mentions JSON, security JSON, expires_at TIMESTAMP, sealed JSON
 );
 
 CREATE INDEX IF NOT EXISTS message_id ON message (id);
@@ -21,14 +22,14 @@ CREATE INDEX IF NOT EXISTS message_change_id ON message_change (id);
 -- TRY_CAST: a date that another node wrote badly must not stop this node; no date never expires.
 INSERT INTO message
 SELECT seq, split_part(id, '.', 2), split_part(id, '.', 1), author, time, clock, origin,
-       data->>'content', coalesce(data->>'message_type', 'text'),
+       coalesce(data->>'content', ''), coalesce(data->>'message_type', 'text'),
        data->>'thread_id', data->>'parent_message_id',
        coalesce(data->'attachments', '[]'), coalesce(data->'mentions', '[]'), data->'security',
-       TRY_CAST(data->>'expires_at' AS TIMESTAMP)
+       TRY_CAST(data->>'expires_at' AS TIMESTAMP), data->'sealed'
 FROM batch WHERE kind = 'message_posted';
 
 INSERT INTO message_change
 SELECT seq, split_part(id, '.', 2), split_part(id, '.', 1), author, time, clock, origin, kind, data
 FROM batch
-WHERE kind IN ('message_edited', 'message_deleted', 'reaction_added', 'reaction_removed',
-               'thread_followed');
+WHERE kind IN ('message_edited', 'message_deleted', 'content_erased', 'reaction_added',
+               'reaction_removed', 'thread_followed');

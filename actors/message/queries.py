@@ -22,7 +22,7 @@ is gone from every past (ADR 0017)."""
 
 _ROW = """
 SELECT seq, id, channel_id, user_id, clock, origin, content, type, thread_id, parent_message_id,
-       attachments, mentions, security,
+       attachments, mentions, security, sealed,
        strftime(time, '%Y-%m-%dT%H:%M:%S.%gZ') AS created_at,
        strftime(expires_at, '%Y-%m-%dT%H:%M:%S.%gZ') AS expires_at
 FROM """
@@ -58,17 +58,21 @@ THREAD = f"""{_ROW} (
 SEARCH = f"""{_ROW} (
     SELECT m.* FROM message m
     LEFT JOIN (
-        SELECT id, arg_max(data->>'content', (clock, origin)) AS content FROM message_change
+        SELECT id, arg_max(coalesce(data->>'content', ''), (clock, origin)) AS content,
+               arg_max((data->'sealed') IS NOT NULL, (clock, origin)) AS sealed
+        FROM message_change
         WHERE channel_id = $1 AND kind = 'message_edited' GROUP BY id
     ) e ON e.id = m.id
     ANTI JOIN (
         SELECT id FROM message_change WHERE channel_id = $1 AND kind = 'message_deleted'
     ) d ON d.id = m.id
     WHERE m.channel_id = $1 AND m.seq < $2 AND {_ALIVE}
-      AND coalesce(e.content, m.content) ILIKE $5 ESCAPE '\\'
+      AND (coalesce(e.sealed, m.sealed IS NOT NULL)
+           OR coalesce(e.content, m.content) ILIKE $5 ESCAPE '\\')
     ORDER BY m.seq DESC LIMIT $4
 ) ORDER BY seq DESC"""
-"""Like `NEWEST`, of messages whose present content is like `$5` (escaped with a backslash)."""
+"""Like `NEWEST`, of messages whose present content is like `$5` (escaped with a backslash), or is
+sealed: whoever can open it has to look."""
 
 ONE = f"""{_ROW} message WHERE id = $1 AND {_ALIVE.replace("$3", "$2")}"""
 """Message `$1`, alive at the time `$2`, whatever its channel: asking for that too would make DuckDB
@@ -76,7 +80,7 @@ scan the table instead of using the index.
 """
 
 _CHANGE = """
-SELECT seq, id, user_id, clock, origin, kind, data,
+SELECT seq, id, channel_id, user_id, clock, origin, kind, data,
        strftime(time, '%Y-%m-%dT%H:%M:%S.%gZ') AS time
 FROM message_change"""
 
@@ -92,6 +96,20 @@ SEQ = "SELECT seq, channel_id, thread_id FROM message WHERE id = $1"
 COUNT = "SELECT count(*) AS messages FROM message"
 
 
+EXPIRED = """
+SELECT m.id, m.channel_id FROM message m
+WHERE m.expires_at <= $1::TIMESTAMP
+  AND (m.sealed IS NOT NULL OR EXISTS (
+      SELECT 1 FROM message_change c
+      WHERE c.id = m.id AND c.kind = 'message_edited' AND (c.data->'sealed') IS NOT NULL))
+  AND NOT EXISTS (
+      SELECT 1 FROM message_change c WHERE c.id = m.id AND c.kind = 'message_deleted')
+ORDER BY m.expires_at LIMIT $2
+"""
+"""At most `$2` messages with sealed content that have expired at the time `$1` and are still there,
+the longest ago first."""
+
+
 def pattern(text: str) -> str:
     """The ILIKE pattern for content that contains *text* literally."""
     escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
@@ -105,6 +123,8 @@ def present(rows: Iterable[Row], changes: Iterable[Row], at: int = END) -> list[
     An id that two nodes have posted is the earlier one's. Adds `edited_at` (None when never
     edited), `reactions` ({reaction: [account ids]} in the order of reacting), `version` (the
     position of the last commit of the message by then) and `deleted`: whether that came later.
+    `hidden` is what of it is sealed, the first posting and then the last edit: what
+    `gateway.opening` fills in.
     """
     by_id: defaultdict[str, list[Row]] = defaultdict(list)
     for change in changes:
@@ -133,17 +153,30 @@ def _present(row: Row, changes: Sequence[Row], at: int) -> Row:
         "mentions": orjson.loads(row["mentions"]),
         "security": orjson.loads(row["security"] or "{}"),
         "edited_at": None,
+        "hidden": hidden(row, "message_posted", row["sealed"]),
         "reactions": reactions(ordered),
         "version": max((row["seq"], *(one["seq"] for one in changes if one["seq"] <= at))),
         "deleted": any(_deletion(change, at, END) for change in changes),
     }
     if edits:
         latest = orjson.loads(edits[-1]["data"])
-        message["content"] = latest["content"]
+        message["content"] = latest.get("content", "")
         message["attachments"] = latest.get("attachments", [])
         message["mentions"] = latest.get("mentions", [])
         message["edited_at"] = edits[-1]["time"]
+        message["hidden"] += hidden(edits[-1], "message_edited", latest.get("sealed"))
     return message
+
+
+def hidden(row: Row, kind: str, sealed: Any) -> list[Row]:
+    """What an event of *kind* hides, and where it stands; nothing when it hides nothing."""
+    if sealed is None:
+        return []
+    place = {
+        "noun": "message", "key": f"{row['channel_id']}.{row['id']}", "author": row["user_id"],
+        "origin": row["origin"], "clock": row["clock"], "kind": kind,
+    }  # fmt: skip
+    return [{"place": place, "sealed": orjson.loads(sealed) if isinstance(sealed, str) else sealed}]
 
 
 def stamp(change: Row) -> tuple[str, str]:
@@ -165,11 +198,12 @@ def reactions(changes: Iterable[Row]) -> dict[str, list[str]]:
 
 
 def history(row: Row, changes: Iterable[Row]) -> list[Row]:
-    """Every version of the content, oldest first: `{content, attachments, edited_at}`."""
+    """Every version of the content, oldest first: `{content, attachments, edited_at, hidden}`."""
     first = {
         "content": row["content"],
         "attachments": orjson.loads(row["attachments"]),
         "edited_at": row["created_at"],
+        "hidden": hidden(row, "message_posted", row["sealed"]),
     }
     edits = sorted((c for c in changes if c["kind"] == "message_edited"), key=stamp)
     return [first, *(_version(edit) for edit in edits)]
@@ -178,9 +212,10 @@ def history(row: Row, changes: Iterable[Row]) -> list[Row]:
 def _version(edit: Row) -> Row:
     data = orjson.loads(edit["data"])
     return {
-        "content": data["content"],
+        "content": data.get("content", ""),
         "attachments": data.get("attachments", []),
         "edited_at": edit["time"],
+        "hidden": hidden(edit, "message_edited", data.get("sealed")),
     }
 
 

@@ -21,7 +21,7 @@ class Receipt:
 def decide(command: KeepReceipt, receipt: Receipt, author: Id) -> tuple[ReceiptKept, ...]:
     """The receipt, if it is the first."""
     kept = receipt.sealed.value is not None
-    return () if kept else (ReceiptKept(sealed=command.sealed),)
+    return () if kept else (ReceiptKept(sealed=command.sealed, key=command.key),)
 
 
 def evolve(receipt: Receipt, event: ReceiptKept, header: Header) -> Receipt:

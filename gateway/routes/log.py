@@ -13,10 +13,11 @@ from actors.message import queries
 from bus import codec
 from bus.clock import iso, iso_ms
 from bus.log import Stored
+from bus.vault import Vault
 from gateway.call import Call, Reply, existing
 from gateway.errors import refuse
 from gateway.reads import Reads
-from gateway.redaction import redact
+from gateway.redaction import shown
 from gateway.shapes import log as shape
 from gateway.table import Route
 from gateway.version import VERSION
@@ -64,7 +65,7 @@ async def list_commits(call: Call) -> Reply:
     """
     reads, query, head = call.gateway.reads, call.query, call.position
     source = _backward if query.after is None else _forward
-    page = await _page(source(reads, query, head), query)
+    page = await _page(call.gateway.vault, source(reads, query, head), query)
     return Reply({"epoch": reads.log.epoch, "head": head, **page})
 
 
@@ -72,7 +73,10 @@ async def read_commit(call: Call) -> Reply:
     """One commit with its whole header."""
     found = await _at(call, _position(call.path["seq"]))
     return Reply(
-        _whole(existing(found, lambda: refuse("not_found", "The log has no such position.")))
+        _whole(
+            call.gateway.vault,
+            existing(found, lambda: refuse("not_found", "The log has no such position.")),
+        )
     )
 
 
@@ -97,7 +101,7 @@ async def _at(call: Call, seq: int) -> Stored | None:
     return (await call.gateway.reads.log.page(seq - 1, 1))[0]
 
 
-async def _page(source: AsyncIterator[Stored], query: shape.LogQuery) -> Row:
+async def _page(vault: Vault, source: AsyncIterator[Stored], query: shape.LogQuery) -> Row:
     """What *query* wants of *source*, and where to go on."""
     commits: list[Row] = []
     scanned = 0
@@ -106,7 +110,7 @@ async def _page(source: AsyncIterator[Stored], query: shape.LogQuery) -> Row:
         if _covers(query, stored):
             commit = codec.parse(stored.payload)
             if _wants(query, commit["header"]):
-                commits.append(_shown(stored, commit))
+                commits.append(_shown(vault, stored, commit))
         if len(commits) == query.limit or scanned == SCANNED_MAX:
             return {"commits": commits, "next": stored.seq}
     return {"commits": commits, "next": None}
@@ -140,7 +144,7 @@ async def _backward(reads: Reads, query: shape.LogQuery, head: int) -> AsyncIter
         before = after + 1
 
 
-def _shown(stored: Stored, commit: Row) -> Row:
+def _shown(vault: Vault, stored: Stored, commit: Row) -> Row:
     """A commit as live pages show it to one who may see all of it."""
     header = commit["header"]
     return {
@@ -153,16 +157,15 @@ def _shown(stored: Stored, commit: Row) -> Row:
         "origin": header["origin"],
         "cause": header["cause"],
         "events": [
-            {"kind": fact["kind"], "data": redact(fact["kind"], fact["data"])}
-            for fact in commit["events"]
+            {"kind": fact["kind"], "data": shown(vault, header, fact)} for fact in commit["events"]
         ],
     }
 
 
-def _whole(stored: Stored) -> Row:
+def _whole(vault: Vault, stored: Stored) -> Row:
     commit = codec.parse(stored.payload)
     header = commit["header"]
-    return _shown(stored, commit) | {
+    return _shown(vault, stored, commit) | {
         "commit": header["id"],
         "correlation": header["correlation"],
         "parent": header.get("parent", ""),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from actors.message import queries
 from bus.clock import derived_id
-from gateway import about, drafts, history, views
+from gateway import about, drafts, history, policy, views
 from gateway.call import Call, Reply
 from gateway.mentions import mentioned
 from gateway.pages import NEWEST
@@ -32,12 +32,14 @@ async def post_message(call: Call) -> Reply:
             mentions=mentioned(draft.content, call.channel, call.principal.id, call.directory),
             security=drafts.security(draft.security),
             expires_at=drafts.expiry(draft, call.now_ms),
+            private=policy.private(call.channel),
         ),
     )
     origin = call.gateway.identity.node_id
     message = views.posted(answer, draft.channel_id, message_id, origin, call.directory)
     body = {"success": True, "message": message, "seq": answer.seq}
-    return Reply(body, status=201, seq=answer.seq, version=answer.seq)
+    sealed = answer.facts[0].data.get("sealed") or {}
+    return Reply(body, status=201, seq=answer.seq, version=answer.seq, under=sealed.get("key", ""))
 
 
 def _new_id(call: Call) -> str:
@@ -113,6 +115,7 @@ async def edit_message(call: Call) -> Reply:
         content=change.content,
         attachments=None if change.attachments is None else changed,
         mentions=mentioned(text, channel, call.principal.id, call.directory),
+        private=policy.private(channel),
     )
     answer = await call.send("message", f"{channel.id}.{message_id}", edit)
     return _changed(answer.seq)

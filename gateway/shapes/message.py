@@ -169,7 +169,10 @@ class MessageShape(Shape):
     mentions: list[str] = Field(description="Account ids.")
     security: dict[str, Any]
     origin_peer: str = Field(description="The node where it was posted.")
-    crypto_state: Literal["plaintext"]
+    crypto_state: Literal["plaintext", "sealed", "erased"] = Field(
+        description="How the node keeps what it says: sealed in private channels; erased when its "
+        "key was destroyed, and nothing is left of it."
+    )
     seq: Seq = Field(description="Where in the log it was posted; orders a channel.")
 
 

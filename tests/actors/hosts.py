@@ -14,9 +14,11 @@ from bus.log import Log, Stored
 from bus.memory import MemoryLog
 from bus.snapshots import MemorySnapshots
 from bus.telemetry import Telemetry
+from bus.vault import Vault
 from schemas.envelope import Answer, Commit, Event, Header, Request
 from schemas.message import PostMessage, ToggleReaction
 from schemas.settings import Settings
+from tests.bus.vaults import empty_vault
 from tests.examples import request
 
 KEY = "general.M1"
@@ -30,6 +32,7 @@ def host(
     clock: Clock | None = None,
     telemetry: Telemetry | None = None,
     aggregates: tuple[Aggregate[Any], ...] = AGGREGATES,
+    vault: Vault | None = None,
     **knobs: Any,
 ) -> Host:
     """A host that has just been started."""
@@ -41,6 +44,7 @@ def host(
         "n1",
         Settings(**knobs),
         telemetry or Telemetry(),
+        vault or empty_vault(),
     )
 
 

@@ -44,7 +44,7 @@ def test_a_post_is_a_message_with_every_field() -> None:
         tables.tell("message", "C1.M1", HI)
         (message,) = present(tables)
 
-    assert without(message, "clock", "origin", "deleted") == {
+    assert without(message, "clock", "origin", "deleted", "sealed") == {
         "seq": 1,
         "id": "M1",
         "channel_id": "C1",
@@ -59,6 +59,7 @@ def test_a_post_is_a_message_with_every_field() -> None:
         "created_at": "2027-01-15T08:00:01.000Z",
         "expires_at": None,
         "edited_at": None,
+        "hidden": [],
         "reactions": {},
         "version": 1,
     }

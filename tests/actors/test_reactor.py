@@ -24,6 +24,7 @@ from bus.telemetry import Telemetry
 from schemas.account import AccountRegistered, StatusChanged
 from schemas.envelope import SYSTEM, Answer, Commit, Event, Refused, Request
 from schemas.workspace import ClaimWorkspace
+from tests.bus.vaults import empty_vault
 from tests.examples import header
 from tests.logs import DEADLINE_S, fresh_bus, settings, told
 
@@ -162,7 +163,14 @@ async def bus(tmp_path: Path) -> AsyncIterator[Bus]:
     """A real broker with the places of our reactors, and somebody who decides."""
     async with fresh_bus(settings(tmp_path), *durables()) as one:
         host = Host(
-            AGGREGATES, one.log, MemorySnapshots(), Clock(), "n1", one.settings, Telemetry()
+            AGGREGATES,
+            one.log,
+            MemorySnapshots(),
+            Clock(),
+            "n1",
+            one.settings,
+            Telemetry(),
+            empty_vault(),
         )
         room = asyncio.create_task(serve(one.wire, host.handle, 100))
         yield one

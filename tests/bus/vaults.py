@@ -25,6 +25,13 @@ def opened(storage: Storage, who: Identity = NODE, name: str = NAME) -> Vault:
     return Vault(storage, who, name, "vault")
 
 
+def empty_vault() -> Vault:
+    """A vault in memory."""
+    disk = Disk()
+    made(disk)
+    return opened(disk)
+
+
 @contextmanager
 def opening(storage: Storage) -> Iterator[Vault]:
     """The vault in *storage*, until the block ends."""

@@ -9,6 +9,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Self
 
 import aiohttp
@@ -27,10 +28,11 @@ from gateway.errors import refuse, tell
 from gateway.feed import Feed
 from gateway.live import Live
 from gateway.policy import ALL_SCOPES, Principal
-from gateway.redaction import redact
+from gateway.redaction import shown
 from schemas.envelope import Event, Header, Refused
 from schemas.message import MessagePosted
 from schemas.settings import Settings
+from tests.bus.vaults import empty_vault
 
 Frame = dict[str, Any]
 DEADLINE_S = 10.0
@@ -41,7 +43,7 @@ class House:
 
     def __init__(self, settings: Settings) -> None:
         self.log = MemoryLog("0123456789abcdef")
-        self.feed = Feed(self.log, redact, settings)
+        self.feed = Feed(self.log, partial(shown, empty_vault()), settings)
         self.directory = Directory()
         self.signs = LocalSigns()
         self.telemetry = Telemetry()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
 from msgspec.structs import replace
@@ -15,11 +16,12 @@ from gateway.feed import Entry, Feed
 from gateway.follower import SocketForm, StreamForm
 from gateway.policy import Principal
 from gateway.presence import Presence
-from gateway.redaction import redact
+from gateway.redaction import shown
 from gateway.tickets import Tickets
 from schemas.channel import ChannelOpened, MemberAdded
 from schemas.envelope import Header, Refused
 from schemas.settings import Settings
+from tests.bus.vaults import empty_vault
 
 NOBODY = Principal(None)
 
@@ -127,7 +129,7 @@ def test_a_frame_tells_its_length(size: int) -> None:
 
 
 def test_a_frame_is_written_once_for_each_form_and_sight() -> None:
-    entry = Entry(stored(7), redact)
+    entry = Entry(stored(7), partial(shown, empty_vault()))
     entry.open()
     whole = entry.frame(StreamForm("e"), 0b11)
     second = json.loads(entry.frame(StreamForm("e"), 0b10).split(b"data: ")[1])
@@ -140,7 +142,7 @@ def test_a_frame_is_written_once_for_each_form_and_sight() -> None:
 
 async def test_the_feed_keeps_what_fits() -> None:
     size = len(stored(1).payload)
-    feed = Feed(MemoryLog(), redact, Settings(live_buffer_bytes=1 << 20))
+    feed = Feed(MemoryLog(), partial(shown, empty_vault()), Settings(live_buffer_bytes=1 << 20))
     count = 3 * (1 << 20) // size
     feed.publish(stored(seq) for seq in range(1, count + 1))
 
@@ -151,7 +153,7 @@ async def test_the_feed_keeps_what_fits() -> None:
 
 
 async def test_a_gap_in_what_is_shown_is_read_from_the_log() -> None:
-    feed = Feed(MemoryLog(), redact, Settings())
+    feed = Feed(MemoryLog(), partial(shown, empty_vault()), Settings())
     feed.publish([stored(1), stored(1), stored(5)])
 
     assert [entry.seq for entry in await feed.page(4)] == [5]
@@ -159,7 +161,7 @@ async def test_a_gap_in_what_is_shown_is_read_from_the_log() -> None:
 
 
 async def test_what_changes_no_rights_is_shown_before_it_is_folded() -> None:
-    feed = Feed(MemoryLog(), redact, Settings())
+    feed = Feed(MemoryLog(), partial(shown, empty_vault()), Settings())
     feed.sight([said(1), said(2), stored(3), said(4)])
     early = feed.head, feed.folded
     feed.publish([said(1), said(2), stored(3), said(4)])
@@ -170,7 +172,7 @@ async def test_what_changes_no_rights_is_shown_before_it_is_folded() -> None:
 
 
 def test_what_does_not_follow_or_cannot_be_read_is_left_to_the_fold() -> None:
-    feed = Feed(MemoryLog(), redact, Settings())
+    feed = Feed(MemoryLog(), partial(shown, empty_vault()), Settings())
     feed.sight([said(2)])
     feed.sight([replace(said(1), payload=b"?")])
 

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from gateway.live import Live
 from gateway.pages import Cursors
 from gateway.past import Past
 from gateway.reads import Reads
-from gateway.redaction import redact
+from gateway.redaction import shown
 from gateway.seen import Seen
 from gateway.tickets import Tickets
 from schemas.account import AccountRegistered, KeyCreated
@@ -36,6 +37,7 @@ from schemas.channel import ChannelOpened, MemberAdded
 from schemas.envelope import Event, Id, Key
 from schemas.settings import Settings
 from schemas.workspace import WORKSPACE, WorkspaceClaimed
+from tests.bus.vaults import empty_vault
 from tests.examples import WHEN_MS, header
 from tests.gateway.reading import Log, reads_of
 
@@ -136,15 +138,16 @@ def _gateway(reads: Reads, log: Log, settings: Settings, clock: list[int], me: I
     def wall_ms() -> int:
         return clock[0]
 
-    directory, telemetry = reads.directory, Telemetry()
+    directory, telemetry, vault = reads.directory, Telemetry(), empty_vault()
     doors = Doors(directory, "", first_start=False, wall_ms=wall_ms, one_at_a_time=asyncio.Lock())
     credentials = Credentials(directory, me, wall_ms)
-    feed = Feed(log, redact, settings)
+    feed = Feed(log, partial(shown, vault), settings)
     return Gateway(
         commands=LocalCommands(1.0),
         reads=reads,
         past=Past(reads, settings.past_directories_max),
         identity=me,
+        vault=vault,
         settings=settings,
         telemetry=telemetry,
         credentials=credentials,

@@ -1,0 +1,36 @@
+"""Opening what was said in private, where it is shown: never in SQL, and never on a disk."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bus.crypto import place
+from bus.sealing import ContentDamaged, revealed
+from bus.vault import Vault
+from gateway.errors import refuse
+
+Row = dict[str, Any]
+
+
+def opened(vault: Vault, row: Row) -> Row:
+    """A message, or a version of one, with all that it says; `state` tells how it was kept.
+
+    `plaintext`, `sealed`, or `erased`: then it says nothing any more. Raises `Refused`
+    (content_damaged) for what was not erased and cannot be read. Reads the vault: call it in a
+    worker thread.
+    """
+    state = row.get("state", "plaintext")
+    for one in row["hidden"]:
+        try:
+            said = revealed(vault, one["sealed"], place(**one["place"]))
+        except ContentDamaged as damaged:
+            raise refuse("content_damaged", key=one["place"]["key"]) from damaged
+        state = "erased" if said is None else "sealed"
+        row = row | {"content": "", "attachments": []} | (said or {})
+    return row | {"state": state}
+
+
+def contains(row: Row, text: str) -> bool:
+    """Whether an opened message has *text* in it, however its letters are written; true for what
+    was not sealed, because the tables have looked already."""
+    return row["state"] == "plaintext" or text.lower() in row["content"].lower()
