@@ -10,6 +10,7 @@ from actors.host import Host
 from actors.reactor import Reactor, react
 from actors.rooms import AGGREGATES, REACTORS
 from actors.supervisor import supervise
+from bus.alarm import heed
 from bus.attachment import Bus
 from bus.commands import LocalCommands, serve
 from bus.disk import keep_reserve
@@ -40,6 +41,7 @@ async def act(bus: Bus, vault: Vault, here: LocalCommands | None = None) -> None
     in_flight_max = bus.settings.host_commands_in_flight_max
     rooms: dict[str, Callable[[], Awaitable[None]]] = {
         "log": bus.log.flush,
+        "alarm": partial(heed, bus.log.writer, bus.settings),
         "disk": partial(keep_reserve, bus.log.writer, bus.settings),
         "host": partial(serve, bus.wire, host.handle, in_flight_max),
         "opening": partial(open_general, host),

@@ -22,7 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from bus.clock import Clock, new_id
 from bus.codec import Undecodable
-from bus.log import Conflict, Leaderless, Log, Unacknowledged, Unstored
+from bus.log import Conflict, Damaged, Leaderless, Log, Unacknowledged, Unstored
 from bus.sealing import ContentDamaged, SealedSnapshots, Sealing
 from bus.snapshots import Snapshot, Snapshots
 from bus.telemetry import Telemetry
@@ -48,7 +48,7 @@ from schemas.upcasters import UPCASTERS
 State = TypeVar("State")
 
 AS_JSON: Mapping[str, Any] = {"mode": "json", "exclude": {"kind"}}
-PASSING = frozenset({"unacknowledged", "contended", "log_full"})
+PASSING = frozenset({"unacknowledged", "contended", "log_full", "log_damaged"})
 """Refusals of the moment: the same command may be sent again, and may then have its effect."""
 
 log = structlog.get_logger()
@@ -134,6 +134,8 @@ class Host:
                     "unacknowledged",
                     "The log did not answer in time: send the same Idempotency-Key again.",
                 )
+            except Damaged as error:
+                answer = _refused("log_damaged", f"Nothing is written: {error}.")
             except Unstored as error:
                 answer = _refused("log_full", f"The log cannot take it: {error}.")
             except TooLarge as error:

@@ -1,7 +1,8 @@
 """The folder of a process's tables: which file to read, where the next goes, what to throw away.
 
 Every file is disposable, because the log can make it again; one that is damaged, or knows more
-than the log, is set aside for whoever looks into how that could be.
+than the log, is set aside for whoever looks into how that could be. The latter is a witness: the
+log has lost something (`bus.alarm`).
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ class ProjectionFolder:
         self._epoch = epoch
         self._memory_bytes_max = memory_bytes_max
         self._opened: set[ProjectionFile] = set()
+        self.ahead = 0
+        """The greatest position that tables have known and the log has not; 0 for none."""
 
     def open(self, head: int, *, whole: bool = False) -> ProjectionFile:
         """The file that is farthest, of those that today's queries can read; an empty one if none.
@@ -107,6 +110,7 @@ class ProjectionFolder:
             return None
         try:
             if file.seq > head:
+                self.ahead = max(self.ahead, file.seq)
                 reason = (
                     f"the tables are at {file.seq} and the log ends at {head}: has it lost any?"
                 )

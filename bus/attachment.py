@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -18,19 +18,24 @@ import structlog
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
+from bus.alarm import Alarm
 from bus.clock import Clock
 from bus.commands import Commands, WireCommands
 from bus.connection import RETRY_S, Connection, connected, wired
 from bus.consumer import Delivery, deliveries
 from bus.crypto import Identity
+from bus.inspection import inspected
 from bus.jetstream import APPENDED, JetStreamLog, epoch_of
 from bus.log import Leaderless
 from bus.lookout import look_out, settle
+from bus.marking import look, marked, never_begun
+from bus.marks import storage
+from bus.notary import Notary
 from bus.roles import Endpoint, Role
 from bus.signs import NatsSigns
 from bus.snapshots import BUCKET, BucketSnapshots
 from bus.telemetry import Telemetry
-from bus.topology import Durable, check, check_servers, ensure
+from bus.topology import Durable, check, check_servers, ensure, present
 from bus.wire import BrokerLost, Wire
 from schemas.settings import Settings
 
@@ -97,10 +102,14 @@ async def attached(
     async with (
         connected(endpoint, role, settings) as connection,
         wired(endpoint, role, settings) as wire,
+        AsyncExitStack() as stack,
     ):
         stream = await _awaited(lambda: JetStreamLog.info(wire, settings), wire, settings)
-        epoch = epoch_of(stream["created"])
-        log = JetStreamLog(wire, settings, epoch, clustered=endpoint.external)
+        epoch, mark, damaged = epoch_of(stream["created"]), None, ""
+        if role == "actors":
+            mark, damaged = await stack.enter_async_context(marked(settings, epoch, wire))
+        log = JetStreamLog(wire, settings, epoch, mark, clustered=endpoint.external)
+        log.writer.damaged = damaged
         log.writer.observe = telemetry.stored
         wire.subscribe(APPENDED, lambda _reply, _header, data: log.nudge(data))
         clock = Clock()
@@ -112,17 +121,36 @@ async def attached(
 
 
 async def prepared(endpoint: Endpoint, settings: Settings, durables: Iterable[Durable]) -> None:
-    """The streams and consumers are there, and the broker keeps what it acknowledges.
+    """The streams and consumers are there, the broker keeps what it acknowledges, and has kept it.
 
-    Raises `bus.topology.Unfit` or `TopologyRefused`: then nothing may be written.
+    A log that has lost or changed something sounds the alarm, and is read all the same. Raises
+    `bus.topology.Unfit` or `TopologyRefused` when there is none that could be read, or trusted.
     """
     copies = 1
     if endpoint.external:
         await settle(endpoint, "supervisor", settings)
         copies = COPIES if await check_servers(endpoint, settings) >= COPIES else 1
-    async with connected(endpoint, "supervisor", settings) as supervisor:
-        await ensure(supervisor.client, endpoint, settings, durables, copies)
-        await check(supervisor.client, endpoint, settings)
+    kept = await asyncio.to_thread(storage, settings)
+    try:
+        async with connected(endpoint, "supervisor", settings) as supervisor:
+            if not await present(supervisor.client, settings):
+                await never_begun(kept)
+            await ensure(supervisor.client, endpoint, settings, durables, copies)
+            state = await check(supervisor.client, endpoint, settings)
+        async with wired(endpoint, "notary", settings) as wire:
+            epoch = epoch_of(state.created)
+            log = JetStreamLog(wire, settings, epoch, clustered=endpoint.external)
+            # Others may have begun a log that is kept elsewhere: the first look at it is trusted.
+            fault = await inspected(log, kept, look(wire, settings), trust=endpoint.external)
+        if fault is not None:
+            await asyncio.to_thread(Alarm(kept).sound, fault)
+    finally:
+        kept.close()
+
+
+async def notarize(bus: Bus) -> None:
+    """Attest the log of *bus*, for ever (`bus.notary`)."""
+    await Notary(bus.log, bus.settings, look(bus.wire, bus.settings)).run()
 
 
 async def _awaited(seek: Callable[[], Awaitable[Found]], wire: Wire, settings: Settings) -> Found:

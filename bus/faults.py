@@ -24,9 +24,18 @@ CopyPoint = Literal[
 ]
 """Places that no node comes by: in commands that end when their one task ends."""
 
+AlarmPoint = Literal[
+    "alarm.sounded",  # the log is known to be damaged, writers have not heard yet
+]
+"""Places that a node comes by only when something is wrong."""
+
 Point = Literal[
     "append.sent",  # a group of commits has left for the broker
     "append.stored",  # the broker has acknowledged it, nobody else knows
+    "append.marked",  # the high-water mark is raised, nobody else knows
+    "ledger.kept",  # what was hashed since last time is on the disk, the tip is not
+    "tip.kept",  # and so is the tip
+    AlarmPoint,
     "command.taken",  # a gateway has a request in hand, nobody else knows
     "command.answered",  # the actors have dealt with it, the client does not know
     "fold.staged",  # a batch is in the tables, in a transaction that is not committed

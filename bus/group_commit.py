@@ -19,7 +19,8 @@ from msgspec import Struct
 from bus import codec, subjects
 from bus.clock import new_id
 from bus.faults import point
-from bus.log import LEADERLESS, Conflict, Stored, Unacknowledged, Unstored, fits, guard
+from bus.log import LEADERLESS, Conflict, Damaged, Stored, Unacknowledged, Unstored, fits, guard
+from bus.marks import Mark, Reused
 from bus.wire import Asked, BrokerLost, TooLarge, Wire
 from schemas.envelope import Event, Header
 from schemas.settings import Settings
@@ -46,16 +47,19 @@ class GroupCommit:
         self,
         wire: Wire,
         settings: Settings,
+        mark: Mark,
         stored: Callable[[list[Stored]], None],
         *,
         clustered: bool = False,
     ) -> None:
-        """*stored* is told of commits that lie in the log now, in the order of their positions.
-        A *clustered* log that nobody keeps at a moment has not gone: it has no leader."""
+        """*mark* is raised before anybody learns that a commit is stored; *stored* is told of
+        commits that lie in the log now, in the order of their positions. A *clustered* log that
+        nobody keeps at a moment has not gone: it has no leader."""
         self._clustered = clustered
         self._loop = asyncio.get_running_loop()
         self._wire = wire
         self._settings = settings
+        self._mark = mark
         self._stored = stored
         self._waiting: deque[_Waiting] = deque()
         self._arrived = asyncio.Event()
@@ -64,14 +68,20 @@ class GroupCommit:
         """Why nothing may be added at present (`bus.disk`); empty while it may."""
         self.doubted = False
         """Whether a commit has remained without an answer since somebody last looked why."""
+        self.damaged = ""
+        """What is wrong with the log, so that nothing may be added (`bus.alarm`)."""
         self._slots = 0
         self._group: asyncio.TaskGroup
         self.observe: Callable[[int, float], None] = lambda size, took_s: None
         """Told the size of each group commit, and how long it took to reach the disk."""
+        self.reused: Callable[[Reused], None] = lambda error: None
+        """Told when the broker gives a position a second time."""
 
     async def append(self, header: Header, events: Sequence[Event], expected: int) -> int:
         if self._stopped:
             raise Unacknowledged("the writer stopped")
+        if self.damaged:
+            raise Damaged(self.damaged)
         if self.shut:
             raise Unstored(self.shut)
         attributes, payload = codec.encode(header, events)
@@ -177,8 +187,7 @@ class GroupCommit:
             point("append.sent")
             outcome = await self._outcome(asked)
         if isinstance(outcome, int):
-            point("append.stored")
-            self._stored([_settled(waiting, outcome)])
+            await self._known([waiting], outcome)
         else:
             _failed(waiting, outcome)
 
@@ -187,13 +196,33 @@ class GroupCommit:
         point("append.sent")
         outcome = await self._outcome(asked)
         if isinstance(outcome, int):
-            point("append.stored")
-            numbered = enumerate(batch, outcome - len(batch) + 1)
-            self._stored([_settled(waiting, seq) for seq, waiting in numbered])
+            await self._known(batch, outcome)
         elif isinstance(outcome, Unacknowledged):
-            for waiting in batch:
-                _failed(waiting, outcome)
+            _all_failed(batch, outcome)
         return not isinstance(outcome, Conflict | Unstored)
+
+    async def _known(self, batch: list[_Waiting], last: int) -> None:
+        """*batch* lies in the log up to the position *last*: first marked, then told."""
+        point("append.stored")
+        first = last - len(batch) + 1
+        stored = [
+            Stored(seq, one.noun, one.key, one.payload) for seq, one in enumerate(batch, first)
+        ]
+        try:
+            await self._mark.reach(stored[-1])
+        except Reused as error:
+            self.damaged = str(error)
+            self.reused(error)
+            _all_failed(batch, Unacknowledged(str(error)))
+            return
+        except OSError as error:
+            _all_failed(batch, Unacknowledged(f"the mark cannot be raised: {error}"))
+            return
+        point("append.marked")
+        for seq, waiting in enumerate(batch, first):
+            if not waiting.done.done():
+                waiting.done.set_result(seq)
+        self._stored(stored)
 
     async def _outcome(self, asked: Asked | Unacknowledged) -> int | Exception:
         """The position that the broker gave, or why it gave none."""
@@ -234,14 +263,12 @@ def _outcome(data: bytes) -> int | Exception:
     return Unstored(error.get("description", "the broker refused the commit"))
 
 
-def _settled(waiting: _Waiting, seq: int) -> Stored:
-    """Tell who waits that it is stored, if they still do: the commit as it lies in the log."""
-    if not waiting.done.done():
-        waiting.done.set_result(seq)
-    return Stored(seq, waiting.noun, waiting.key, waiting.payload)
-
-
 def _failed(waiting: _Waiting, error: Exception) -> None:
     """Tell who waits, if they still do."""
     if not waiting.done.done():
         waiting.done.set_exception(error)
+
+
+def _all_failed(batch: list[_Waiting], error: Exception) -> None:
+    for waiting in batch:
+        _failed(waiting, error)

@@ -21,6 +21,7 @@ import orjson
 from bus import codec, subjects
 from bus.group_commit import GroupCommit
 from bus.log import LEADERLESS, Leaderless, Missing, Stored
+from bus.marks import Mark, Unmarked
 from bus.wire import BrokerLost, Wire
 from schemas.envelope import Commit, Event, Header
 from schemas.settings import Settings
@@ -38,9 +39,16 @@ class JetStreamLog:
     """The log as one process reads and writes it."""
 
     def __init__(
-        self, wire: Wire, settings: Settings, epoch: str, *, clustered: bool = False
+        self,
+        wire: Wire,
+        settings: Settings,
+        epoch: str,
+        mark: Mark | None = None,
+        *,
+        clustered: bool = False,
     ) -> None:
-        """*clustered*: several servers may keep this log, and have no leader for a while."""
+        """*mark* is raised before an append is acknowledged; readers need none. *clustered*:
+        several servers may keep this log, and have no leader for a while."""
         self.epoch = epoch
         self._clustered = clustered
         self._wire = wire
@@ -49,7 +57,8 @@ class JetStreamLog:
         self._announced = 0
         self._own = _Own(settings.tail_fetch_max, settings.tail_fetch_bytes_max)
         self._beside = [self]
-        self.writer = GroupCommit(wire, settings, self._stored, clustered=clustered)
+        raised = mark or Unmarked()
+        self.writer = GroupCommit(wire, settings, raised, self._stored, clustered=clustered)
 
     async def append(self, header: Header, events: Sequence[Event], expected: int) -> int:
         return await self.writer.append(header, events, expected)
@@ -105,7 +114,8 @@ class JetStreamLog:
     async def info(wire: Wire, settings: Settings) -> dict[str, Any]:
         """What the broker says of the stream (JetStream's STREAM.INFO)."""
         subject = f"$JS.API.STREAM.INFO.{subjects.STREAM}"
-        answer = await _told(wire, subject, b"", settings.append_timeout_s)
+        details = b'{"deleted_details":true}'
+        answer = await _told(wire, subject, details, settings.append_timeout_s)
         if "error" in answer:
             raise BrokerLost(f"the log cannot be seen: {answer['error']['description']}")
         return answer

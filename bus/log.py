@@ -17,7 +17,7 @@ from bus.wire import TooLarge
 from schemas.envelope import Commit, Event, Header
 
 POSITION_MAX = 2**63 - 1
-REMEDY = "stop the node and put back a copy of its data directory"
+REMEDY = "stop the node and put a backup in its place with `canopy restore`"
 """For a log that has lost something."""
 
 
@@ -36,6 +36,10 @@ class Conflict(Exception):
 
 class Unstored(Exception):
     """The log did not store the commit and says why; nothing was written."""
+
+
+class Damaged(Unstored):
+    """The log has lost or changed something, so nothing is added until it is whole again."""
 
 
 class Unacknowledged(Exception):

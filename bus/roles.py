@@ -21,8 +21,9 @@ from bus.logins import Login
 from bus.servers import Servers
 from bus.subjects import COMMANDS, EVENTS, QUEUE, STREAM
 
-Role = Literal["supervisor", "actors", "gateway", "tap", "system"]
-"""`supervisor` makes streams and consumers; `tap` only looks on; `system` asks about health."""
+Role = Literal["supervisor", "actors", "gateway", "notary", "tap", "system"]
+"""`supervisor` makes streams and consumers; `notary` reads the log to prove it; `tap` only looks
+on; `system` asks about health."""
 
 ACCOUNT = "CANOPY"
 SYSTEM_ACCOUNT = "SYS"
@@ -79,12 +80,14 @@ PUBLISH: Mapping[Role, tuple[str, ...]] = {
     # Actors answer commands into inboxes, and reactors send commands of their own.
     "actors": (EVENTS, COMMANDS, EPHEMERAL, INBOX, *_READ_LOG, *_CONSUME_LOG, *_BUCKET),
     "gateway": (COMMANDS, EPHEMERAL, *_READ_LOG),
+    "notary": _READ_LOG,
     "tap": ("$JS.API.INFO", *_LOOK),
 }
 SUBSCRIBE: Mapping[Role, tuple[str, ...]] = {
     "supervisor": (INBOX,),
     "actors": (INBOX, EPHEMERAL, f"{COMMANDS} {QUEUE}"),
     "gateway": (INBOX, EPHEMERAL),
+    "notary": (INBOX, EPHEMERAL),
     # An inbox of its own: the answers to others are none of its business.
     "tap": (f"{TAP_INBOX}.>", EVENTS, COMMANDS, EPHEMERAL),
 }

@@ -79,6 +79,14 @@ class Telemetry:
             "canopy_projection_position", "Last folded position", registry=registry
         )
         self.lag = Gauge("canopy_projection_lag", "Positions not yet folded", registry=registry)
+        self.alarm = Gauge(
+            "canopy_log_damaged", "1 while the log is known to be damaged", registry=registry
+        )
+        self.hashed = Gauge("canopy_log_hashed", "Last hashed position", registry=registry)
+        self.scrubs = Gauge("canopy_log_scrubs", "Complete readings of the log", registry=registry)
+        self.scrubbed_s = Gauge(
+            "canopy_log_scrubbed_timestamp_seconds", "End of the last of them", registry=registry
+        )
         self.fold_s = Histogram(
             "canopy_fold_seconds", "One batch into the tables", buckets=LATENCY_S, registry=registry
         )

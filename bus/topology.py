@@ -33,6 +33,7 @@ NANOSECONDS = 1_000_000_000
 ACK_WAIT_S = 60
 
 Json = dict[str, Any]
+DETAILS: Json = {"deleted_details": True}
 
 
 class TopologyRefused(Exception):
@@ -57,12 +58,14 @@ class Durable:
 
 @dataclass(frozen=True, slots=True)
 class LogState:
-    """The log as it was found. `created` (the broker's timestamp) is what makes its epoch."""
+    """The log as it was found. `created` (the broker's timestamp) is what makes its epoch;
+    `missing` is the first position that the broker knows it has lost, or 0."""
 
     created: str
     first_seq: int
     last_seq: int
     bytes: int
+    missing: int = 0
 
 
 def event_stream(settings: Settings, log_bytes_max: int) -> Json:
@@ -136,6 +139,12 @@ async def ensure(
             await _api(supervisor, f"CONSUMER.DURABLE.CREATE.{name}", request, settings)
 
 
+async def present(supervisor: Client, settings: Settings) -> bool:
+    """Whether the broker has the log. Raises `BrokerLost`, or `TopologyRefused`."""
+    name = f"STREAM.INFO.{STREAM}"
+    return await _api(supervisor, name, None, settings, absent=STREAM_ABSENT) is not None
+
+
 async def _ensure_stream(
     supervisor: Client, config: Json, replicas: int, settings: Settings
 ) -> None:
@@ -163,11 +172,11 @@ async def check(supervisor: Client, endpoint: Endpoint, settings: Settings) -> L
     hides nothing: when it is silent it has gone, which is `BrokerLost`.
     """
     await check_servers(endpoint, settings)
-    info = await _api(supervisor, f"STREAM.INFO.{STREAM}", None, settings, absent=STREAM_ABSENT)
+    info = await _api(supervisor, f"STREAM.INFO.{STREAM}", DETAILS, settings, absent=STREAM_ABSENT)
     if info is None:
         raise Unfit("log_absent", f"there is no stream {STREAM}: start Canopy once with its rights")
     check_stream(info["config"])
-    return check_state(info)
+    return state_of(info)
 
 
 async def check_servers(endpoint: Endpoint, settings: Settings) -> int:
@@ -267,17 +276,17 @@ def check_stream(config: Mapping[str, Any]) -> None:
         )
 
 
-def check_state(info: Mapping[str, Any]) -> LogState:
-    """Raises `Unfit` when something is missing from the log."""
+def state_of(info: Mapping[str, Any]) -> LogState:
+    """The log's state, in what the broker says of its stream (with `deleted_details`)."""
     state = info["state"]
     holes = state["last_seq"] - state["messages"]  # Also counts what is missing before the first.
-    if state.get("lost") or holes or (state["messages"] and state.get("num_deleted")):
-        raise Unfit(
-            "log_damaged",
-            f"{holes} commits are missing from stream {STREAM}, lost: {state.get('lost')}: "
-            f"{REMEDY}, and keep this one aside",
-        )
-    return LogState(info["created"], state["first_seq"], state["last_seq"], state["bytes"])
+    lost = state.get("lost") or {}
+    missing = 0
+    if lost or holes or (state["messages"] and state.get("num_deleted")):
+        first = [1] if state["first_seq"] > 1 else []
+        gaps = [*first, *(state.get("deleted") or ()), *(lost.get("msgs") or ())]
+        missing = min(gaps, default=1)
+    return LogState(info["created"], state["first_seq"], state["last_seq"], state["bytes"], missing)
 
 
 async def _api(

@@ -23,8 +23,10 @@ from typing import Literal
 
 import psutil
 
+from bus import marks
 from bus.health import Sick, asked
 from bus.holding import Holder, holder
+from bus.notary import attested
 from bus.server import BrokerUnusable, binary, kept_endpoint
 from bus.topology import VERSION_MIN, Unfit, check_server
 from gateway.surroundings import FORGETFUL, REMOTE, existing, hazards, volume
@@ -71,6 +73,7 @@ async def examine(configuration: Configuration) -> list[Finding]:
         *await asyncio.to_thread(_clock),
         await asyncio.to_thread(_broker_program, settings),
         await _broker(settings, held_by),
+        await asyncio.to_thread(_log, settings),
         await asyncio.to_thread(_port, settings, held_by),
         _open_files(),
         _packages(),
@@ -242,6 +245,19 @@ async def _broker(settings: Settings, held_by: Holder | None) -> Finding:
     return Finding(
         "broker", "ok", f"{server['version']} at {endpoint.url}, syncs before it acknowledges"
     )
+
+
+def _log(settings: Settings) -> Finding:
+    """Whether the log is known to be damaged."""
+    if not marks.path(settings).exists():
+        return Finding("log", "ok", "not begun yet")
+    known = attested(settings)
+    if known.fault is not None:
+        what = f"{known.fault.text}, from position {known.fault.seq}."
+        return Finding(
+            "log", "fail", what, f"{known.fault.remedy[:1].upper()}{known.fault.remedy[1:]}."
+        )
+    return Finding("log", "ok", f"hashed up to {known.seq:,}, nothing known to be wrong")
 
 
 def _port(settings: Settings, held_by: Holder | None) -> Finding:

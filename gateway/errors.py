@@ -161,6 +161,11 @@ CATALOGUE: Mapping[str, Entry] = {
     "log_full": Entry(
         507, "The log is full", "Free disk space on the node; if it has some, raise log_bytes_max."
     ),
+    "log_damaged": Entry(
+        503,
+        "The log is damaged",
+        "Nothing is written any more, and reads go on: restore a backup of the node.",
+    ),
     "timed_out": Entry(503, "Took too long", "Send the same request again, later."),
 }
 """Every code this gateway answers with."""

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mappi
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -21,7 +22,8 @@ from typing import Any
 import structlog
 
 from actors.__main__ import act, durables
-from bus.attachment import attached, prepared
+from actors.supervisor import supervise
+from bus.attachment import Bus, attached, notarize, prepared
 from bus.commands import LocalCommands
 from bus.connection import located
 from bus.crypto import Identity
@@ -95,6 +97,7 @@ async def up(settings: Settings, announce: Announce, environ: Mapping[str, str])
                     actors.log.share(bus.log)
                     group.create_task(watch())
                     group.create_task(act(actors, vault, here))
+                    group.create_task(_notary(bus))
                     # In the body, not in the group: whoever stops us stops the gateway first,
                     # while the actors still answer what it has taken in.
                     await serve(replace(bus, commands=here), vault, door, socket, opened)
@@ -114,8 +117,14 @@ async def run_broker(settings: Settings, environ: Mapping[str, str]) -> None:
         async def once() -> None:
             async with _broker(settings, environ, known) as (endpoint, watch):
                 await prepared(endpoint, settings, durables())
-                log.info("broker_ready", url=endpoint.url)
-                await watch()
+                async with (
+                    attached(endpoint, "notary", identity, settings, telemetry) as bus,
+                    asyncio.TaskGroup() as group,
+                ):
+                    group.create_task(watch())
+                    group.create_task(bus.gone())
+                    group.create_task(_notary(bus))
+                    log.info("broker_ready", url=endpoint.url)
 
         await _renewed("nats", once, settings, telemetry)
 
@@ -130,9 +139,14 @@ async def run_actors(settings: Settings) -> None:
         if endpoint.external:
             await prepared(endpoint, settings, durables())
         with closing(vault_in(settings.data_directory, identity)) as vault:
-            async with attached(endpoint, "actors", identity, settings, telemetry) as bus:
+            async with (
+                attached(endpoint, "actors", identity, settings, telemetry) as bus,
+                asyncio.TaskGroup() as group,
+            ):
                 log.info("actors_ready", url=endpoint.url)
-                await act(bus, vault)
+                group.create_task(act(bus, vault))
+                if endpoint.external:  # Nobody on this data directory runs the broker.
+                    group.create_task(_notary(bus))
 
     await _renewed("actors", once, settings, telemetry)
 
@@ -153,6 +167,11 @@ async def run_gateway(settings: Settings, announce: Announce) -> None:
                     await serve(bus, vault, door, socket, opened)
 
         await _renewed("gateway", once, settings, telemetry)
+
+
+async def _notary(bus: Bus) -> None:
+    """Attest the log, for ever; of the processes of one node, one does it."""
+    await supervise("notary", partial(notarize, bus), bus.settings, bus.telemetry)
 
 
 def setup_code() -> str:

@@ -25,6 +25,7 @@ from actors.message.queries import OUTLASTING
 from actors.projection_file import Damaged, Poison, ProjectionFile, Statements
 from actors.projection_folder import ProjectionFolder
 from actors.projector import Projector
+from bus.alarm import Fault, sound
 from bus.disk import roomy
 from bus.log import Log, Stored
 from bus.telemetry import Telemetry
@@ -125,7 +126,8 @@ class Reads:
     async def open(self) -> None:
         """Open the tables of this log, or begin empty ones, and load the directory.
 
-        Raises `actors.projection_folder.Locked`, or OSError when the disk takes nothing.
+        Tables that know more than the log sound the alarm: it has lost something. Raises
+        `actors.projection_folder.Locked`, or OSError when the disk takes nothing.
         """
         self.due = await self.log.head()
         try:
@@ -133,6 +135,10 @@ class Reads:
         except Behind:  # Whatever is in it, it cannot be read: one look at all of it settles that.
             await self._let_go()
             await self._load(whole=True)
+        if self._folder.ahead:
+            text = f"the log ends at {self.due}, and its tables were at {self._folder.ahead}"
+            fault = Fault("tables_ahead", self.due + 1, text)
+            await asyncio.to_thread(sound, self._settings, fault)
         self._projector = Projector(
             self.file, self.log, self._settings, self._telemetry, self._folder_worker
         )

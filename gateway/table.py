@@ -31,7 +31,7 @@ ALWAYS = (
     "invalid_http", "host_refused", "origin_refused", "rate_limited", "unavailable",
     "internal_error",
 )  # fmt: skip
-WRITES = ("unacknowledged", "contended", "timed_out", "log_full", "answer_too_large")
+WRITES = ("unacknowledged", "contended", "timed_out", "log_full", "log_damaged", "answer_too_large")
 READS = ("behind", "invalid_request", "position_ahead")
 PAST = ("before_account",)
 CREATED = 201

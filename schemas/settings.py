@@ -127,6 +127,20 @@ class Settings(BaseModel):
         30, "seconds", "The broker's memory of message ids.", ge=1, le=30
     )
 
+    # --- Proving ----------------------------------------------------------------------------------
+    tip_every_s: float = _knob(
+        1.0, "seconds", "Between two notes of how far the log is hashed, while it grows.", gt=0
+    )
+    scrub_share: float = _knob(
+        0.05, "processors", "For reading the whole log again and again.", gt=0, le=1
+    )
+    scrub_every_s: float = _knob(
+        600.0, "seconds", "From the end of one such reading to the next.", ge=0
+    )
+    alarm_every_s: float = _knob(
+        1.0, "seconds", "Between looks whether the log was found to be damaged.", gt=0
+    )
+
     # --- Writing ----------------------------------------------------------------------------------
     command_timeout_s: float = _knob(5.0, "seconds", "For a command to be answered.", gt=0)
     append_timeout_s: float = _knob(5.0, "seconds", "For the log to acknowledge one send.", gt=0)

@@ -14,23 +14,24 @@ from pathlib import Path
 from random import Random
 from typing import get_args
 
-from bus.faults import CopyPoint, Point
+from bus.faults import AlarmPoint, CopyPoint, Point
 from gateway.bench.chaos import counted, inhabited
 from gateway.bench.parts import Part, Parts, Unfound
 from gateway.bench.report import Figure, Report
 
 UNREACHED = ("vault.",)
 """Places that no process comes by yet: private messages are not sealed so far."""
+APART = (*get_args(CopyPoint), *get_args(AlarmPoint))
 POINTS: tuple[Point, ...] = tuple(
-    point
-    for point in get_args(Point)
-    if point not in get_args(CopyPoint) and not point.startswith(UNREACHED)
+    point for point in get_args(Point) if point not in APART and not point.startswith(UNREACHED)
 )
 ELSEWHERE: Mapping[Point, Part] = {
     "command.taken": "gateway",
     "command.answered": "gateway",
     "fold.staged": "gateway",
     "fold.committed": "gateway",
+    "ledger.kept": "nats",
+    "tip.kept": "nats",
 }
 """Who comes by a place; the actors where nothing is said, because they write."""
 PASSINGS = (1, 2, 3)

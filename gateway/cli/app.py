@@ -22,7 +22,9 @@ RUNNING = "The node"
 KEEPING = "Copies"
 TALKING = "Talking"
 WATCHING = "The log"
-ALONE = frozenset({"up", "run", "doctor", "config", "bench", "export", "restore", "import"})
+ALONE = frozenset(
+    {"up", "run", "doctor", "config", "bench", "export", "restore", "import", "vouch"}
+)
 """Commands that speak to no node."""
 
 EPILOG = "Exit codes: " + "; ".join(f"{int(code)} {text}" for code, text in MEANINGS.items()) + "."
@@ -58,7 +60,7 @@ def tree() -> Any:
     for command in (log.tap, log.replay):
         app.command(rich_help_panel=WATCHING)(command)
     app.add_typer(log.app, name="log", help="What has been stored.", rich_help_panel=WATCHING)
-    for command in (node.verify, node.rebuild):
+    for command in (node.verify, node.rebuild, node.vouch):
         app.command(rich_help_panel=WATCHING)(command)
     app.command(rich_help_panel=KEEPING)(archive.export)
     app.command(rich_help_panel=KEEPING)(archive.restore)

@@ -42,6 +42,7 @@ REMEDIES: Mapping[str, str] = {
     "username_taken": "Choose another name.",
     "rate_limited": "Wait a moment, then try again.",
     "host_refused": "Add the name to the node's setting allowed_hosts.",
+    "log_damaged": "`canopy doctor` tells what is wrong with the log, and what to do.",
     "log_full": "Free disk space on the node; `canopy doctor` tells how much there is.",
 }
 

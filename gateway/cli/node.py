@@ -139,10 +139,19 @@ def _status(url: str, told: dict[str, Any]) -> Any:
         ("up", duration(told["uptime_s"])),
         ("position", Text.assemble((f"{told['position']:,} of {told['head']:,}", "number"), lag)),
         ("epoch", told["epoch"]),
+        ("log", _integrity(told["integrity"])),
         ("there are", counts),
         ("live", _counted(told["clients"], "clients")),
     ]
     return facts(rows)
+
+
+def _integrity(told: dict[str, Any]) -> Text:
+    """Whether the log is what was written, in a few words."""
+    if told["damage"]:
+        return Text(told["damage"]["text"], "bad")
+    read = f"read again {told['read_at']}" if told["read_at"] else "not read again yet"
+    return Text.assemble((f"hashed to {told['hashed']:,}", "number"), (f"  {read}", "faint"))
 
 
 def _counted(number: int, name: str) -> str:
@@ -198,6 +207,43 @@ def rebuild(context: typer.Context, data: Data = None, config: File = None) -> N
         ("✓ ", "good"), f"The tables are made anew, up to {report['position']:,}."
     )
     call.terminal.answer(report, shown)
+
+
+def vouch(
+    context: typer.Context,
+    certain: Annotated[
+        bool, typer.Option("--yes", help="Do it; else only say what is wrong with the log.")
+    ] = False,
+    data: Data = None,
+    config: File = None,
+) -> None:
+    """Take the log of a stopped node as it is, so that it can be written again.
+
+    For an owner who knows why it is not what was written. What is missing stays missing: a backup
+    is better. Without --yes nothing changes.
+    """
+    from gateway.cli import stopped  # noqa: PLC0415  # brings in all that a node is made of
+
+    terminal = Call.of(context).terminal
+    settings = configured(config, data_directory=data).settings
+    report = stopped.vouch(settings, certain=certain)
+    terminal.answer(report, _vouched(report))
+    if report["fault"] and not certain:
+        raise typer.Exit(Exit.NO)
+
+
+def _vouched(report: dict[str, Any]) -> Text:
+    fault = report["fault"]
+    if report["vouched"]:
+        return Text.assemble(
+            ("✓ ", "good"), f"The log is taken as it is, up to {report['head']:,}."
+        )
+    if fault is None:
+        return Text.assemble(
+            ("✓ ", "good"), f"Nothing is known to be wrong up to {report['head']:,}."
+        )
+    what = f"{fault['text']}, from position {fault['seq']:,}."
+    return Text.assemble(("✗ ", "bad"), what, ("\ncanopy vouch --yes", "command"))
 
 
 def _asked(

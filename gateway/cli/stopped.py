@@ -1,4 +1,5 @@
-"""What needs a node that is stopped: prove its tables, or make them anew, with its broker alone.
+"""What needs a node that is stopped, its broker running alone: prove its tables, or make them anew;
+vouch for its log.
 
 Holds the data directory meanwhile, so no node can start on it.
 """
@@ -6,17 +7,25 @@ Holds the data directory meanwhile, so no node can start on it.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from actors.__main__ import durables
+from actors.projection_folder import ProjectionFolder
 from actors.rooms import statements
+from bus.alarm import Alarm
 from bus.attachment import Bus, attached, prepared
 from bus.holding import hold
 from bus.identity_file import identify
+from bus.inspection import vouched
+from bus.log import Missing
+from bus.marks import storage
 from bus.server import broker
 from bus.telemetry import Telemetry
 from gateway.__main__ import PROJECTIONS
+from gateway.cli.exits import Exit, Failure
 from gateway.cli.running import failures
 from gateway.node import passphrase
 from gateway.reads import Behind, Reads
@@ -31,7 +40,46 @@ def ask(wish: Wish, settings: Settings) -> dict[str, Any]:
         return asyncio.run(_asked(wish, settings))
 
 
+def vouch(settings: Settings, *, certain: bool) -> dict[str, Any]:
+    """What is wrong with the log of a stopped node, `fault`, and its last position, `head`; when
+    *certain*, it is taken as it is from now on, `vouched`. Raises `Failure`, also for a gap."""
+    with failures(settings):
+        return asyncio.run(_vouched(settings, certain=certain))
+
+
+async def _vouched(settings: Settings, *, certain: bool) -> dict[str, Any]:
+    async with _alone(settings) as bus:
+        kept = storage(settings)
+        fault = Alarm(kept).standing()
+        head = await bus.log.head()
+        if certain:
+            try:
+                await vouched(bus.log, kept, head)
+                _tables(bus).open(head).close()  # Those that know more are set aside for good.
+            except Missing as gap:
+                message = f"The log has gaps, so it cannot be read on: {gap}."
+                remedy = "canopy restore: put a backup in its place."
+                raise Failure(Exit.NO, message, remedy, "log_damaged") from gap
+        kept.close()
+    shown = fault and {"kind": fault.kind, "seq": fault.seq, "text": fault.text}
+    return {"fault": shown, "head": head, "vouched": certain}
+
+
+def _tables(bus: Bus) -> ProjectionFolder:
+    limit = bus.settings.projection_memory_bytes_max
+    return ProjectionFolder(
+        bus.settings.data_directory / PROJECTIONS, statements(), bus.log.epoch, limit
+    )
+
+
 async def _asked(wish: Wish, settings: Settings) -> dict[str, Any]:
+    async with _alone(settings) as bus:
+        return await _read(wish, bus)
+
+
+@asynccontextmanager
+async def _alone(settings: Settings) -> AsyncIterator[Bus]:
+    """The bus of a node of which nothing else runs."""
     started = datetime.now(UTC).isoformat(timespec="seconds")
     with hold(settings.data_directory, started):
         identity = identify(settings.data_directory, passphrase(settings))
@@ -39,7 +87,7 @@ async def _asked(wish: Wish, settings: Settings) -> dict[str, Any]:
             await prepared(running.endpoint, settings, durables())
             telemetry = Telemetry("canopy-check")
             async with attached(running.endpoint, "gateway", identity, settings, telemetry) as bus:
-                return await _read(wish, bus)
+                yield bus
 
 
 async def _read(wish: Wish, bus: Bus) -> dict[str, Any]:

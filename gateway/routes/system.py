@@ -12,6 +12,7 @@ from bus.clock import iso_ms
 from bus.disk import shortage
 from gateway import about
 from gateway.assets import ASSETS
+from gateway.attesting import attest
 from gateway.call import Call, Reply, existing
 from gateway.directives import effective, source
 from gateway.errors import CATALOGUE, refuse
@@ -35,7 +36,8 @@ async def read_health(call: Call) -> Reply:
     lag = await reads.lag()
     behind = lag > LAG_MAX or reads.unready
     database = "stopped" if reads.stopped else "behind" if behind else "ok"
-    events = "full" if await _shortage(call) else "ok"
+    damage, shortage = await _damage(call), await _shortage(call)
+    events = "damaged" if damage else "full" if shortage else "ok"
     ready = (database, events) == ("ok", "ok")
     return Reply(
         {
@@ -104,19 +106,27 @@ async def read_liveness(call: Call) -> Reply:
 
 
 async def read_readiness(call: Call) -> Reply:
-    """The broker answers and the tables keep up, 503 when not; the disk has room to write, 507 when
-    not. Reads go on in both cases.
+    """The broker answers, the log is whole and the tables keep up, 503 when not; the disk has room
+    to write, 507 when not. Reads go on in all these cases.
     """
     reads = call.gateway.reads
     lag = await reads.lag()
+    at = {"position": reads.readable, "head": reads.position + lag}
+    if reason := await _damage(call):
+        raise refuse("log_damaged", f"{reason}.", **at)
     behind = "The tables are behind." if lag > LAG_MAX else ""
     for reason in filter(None, (reads.stopped, reads.unready, behind)):
-        at = {"position": reads.readable, "head": reads.position + lag}
         raise refuse("behind", reason, **at, headers={"Retry-After": 1})
     if reason := await _shortage(call):
         raise refuse("log_full", f"{reason}.", position=reads.position)
     body = {"ready": True, "position": reads.position, "lag": lag, "epoch": reads.log.epoch}
     return Reply(body)
+
+
+async def _damage(call: Call) -> str:
+    """What is wrong with the log, if anything is known to be."""
+    fault = (await attest(call)).fault
+    return fault.words if fault else ""
 
 
 async def _shortage(call: Call) -> str:
@@ -127,6 +137,7 @@ async def _shortage(call: Call) -> str:
 async def read_metrics(call: Call) -> Reply:
     """Counters in Prometheus' text format; for this machine, or with any credential."""
     await call.gateway.reads.lag()
+    await attest(call)
     text = call.gateway.telemetry.render()
     return Reply(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
@@ -200,7 +211,10 @@ ROUTES = (
     ),
     _root("/version", read_version, "Name and version", shape.VersionShape),
     _root("/healthz", read_liveness, "The process lives", shape.Alive),
-    _root("/readyz", read_readiness, "The node is ready", shape.Ready, codes=("log_full",)),
+    _root(
+        "/readyz", read_readiness, "The node is ready", shape.Ready,
+        codes=("log_damaged", "log_full"),
+    ),
     Route(
         "GET", "/metrics", "measure", read_metrics, "Metrics", TAG, reply="text/plain",
         rooted=True, about=about.place,

@@ -67,6 +67,22 @@ class Counts(Shape):
     messages: int
 
 
+class Damage(Shape):
+    kind: str = Field(description="A constant word for what is wrong with the log.")
+    seq: Seq = Field(description="The first position that is wrong, or may be.")
+    text: str = Field(description="What is wrong, and what to do.")
+
+
+class Integrity(Shape):
+    damage: Damage | None = Field(
+        description="Why nothing is written; null while the log is whole."
+    )
+    hashed: Seq = Field(description="How far the running hash over the log is kept.")
+    reading: Seq = Field(description="How far the log is being read again, in this pass.")
+    read: int = Field(description="How often the whole log was read again and was whole.")
+    read_at: Time | None = Field(description="When that was last so.")
+
+
 class NodeStatus(Shape):
     node: str
     version: str
@@ -77,6 +93,7 @@ class NodeStatus(Shape):
     head: Seq = Field(description="How far the log is.")
     lag: int = Field(description="Positions that are not yet in the tables.")
     stopped: str = Field(description="Why folding has stopped; empty while it goes on.")
+    integrity: Integrity
     clients: int = Field(description="Live clients of this gateway.")
     counts: Counts
 

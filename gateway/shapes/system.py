@@ -17,7 +17,7 @@ class PeerHealth(Shape):
 
 class Subsystems(Shape):
     database: Literal["ok", "behind", "stopped"]
-    workspace_events: Literal["ok", "full"]
+    workspace_events: Literal["ok", "full", "damaged"]
 
 
 class Health(Shape):

@@ -10,6 +10,7 @@ import pytest
 from bus.group_commit import GroupCommit
 from bus.jetstream import JetStreamLog
 from bus.log import Stored, Unacknowledged
+from bus.marks import Unmarked
 from bus.wire import TooLarge
 from schemas.message import MessagePosted
 from schemas.settings import KIB
@@ -87,7 +88,7 @@ async def test_nobody_waits_for_a_writer_that_stopped_in_the_same_turn(tmp_path:
         fresh_broker(settings(tmp_path)) as running,
         bus_on(running.endpoint, settings(tmp_path)) as bus,
     ):
-        writer = GroupCommit(bus.wire, bus.settings, lambda commits: None)
+        writer = GroupCommit(bus.wire, bus.settings, Unmarked(), lambda commits: None)
         flushing = asyncio.create_task(writer.flush())
         await asyncio.sleep(0)
         headers = [header(key=f"general.M{nth}") for nth in range(MANY)]

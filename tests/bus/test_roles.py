@@ -146,7 +146,7 @@ def test_passwords_are_made_once(tmp_path: Path) -> None:
     made = passwords(tmp_path / "credentials.json")
 
     assert passwords(tmp_path / "credentials.json") == made
-    assert len(set(made.values())) == 5
+    assert len(set(made.values())) == 6
     assert min(map(len, made.values())) >= 43
 
 

@@ -33,6 +33,7 @@ ALL = commands(tree())
 def test_the_commands_that_were_promised_are_there() -> None:
     promised = {
         "up", "run", "status", "tap", "log list", "log show", "replay", "rebuild", "verify",
+        "vouch",
         "key create", "key list", "key revoke", "user add", "user list", "user approve",
         "user suspend", "user reinstate", "user code", "channel list", "channel create",
         "channel show", "channel archive", "channel members", "channel add", "channel remove",

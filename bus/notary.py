@@ -1,0 +1,220 @@
+"""The notary: hashes the log as it grows, and reads all of it again and again against the ledger.
+
+One per data directory, in the process that runs the broker. What it finds wrong sounds the alarm
+(`bus.alarm`); while one stands, it proves the log from end to end, and lifts it if that holds. Read
+`bus.inspection` first: how a log is held against its marks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
+from typing import TypeVar
+
+import msgspec
+import structlog
+from msgspec import Struct
+
+from bus.alarm import LASTING, Alarm, Broken, Fault
+from bus.chain import GENESIS, Place
+from bus.clock import wall_ms
+from bus.inspection import Look, gone, inspected, proved, reaches, read_on, whole
+from bus.ledger import EVERY, Ledger, Proof, chained
+from bus.log import Log, Missing
+from bus.marks import TIP, MarksDamaged, Slots, storage
+from bus.storage import Storage
+from schemas.settings import Settings
+
+HOLD = "notary"
+SCRUB = "scrub"
+AGAIN_S = 1.0
+SAID_S = 10.0
+"""Between two notes of how far the scrubber is."""
+Result = TypeVar("Result")
+
+journal = structlog.get_logger()
+
+
+class Scrub(Struct, frozen=True):
+    """How far the log has been read again: `seq` in this pass, `passes` are complete, the last of
+    them at `ended_ms` (milliseconds since 1970)."""
+
+    epoch: str
+    seq: int = 0
+    passes: int = 0
+    ended_ms: int = 0
+
+
+class Attested(Struct, frozen=True):
+    """What is known of the log without reading it: the alarm, and how far it is hashed."""
+
+    fault: Fault | None
+    seq: int
+    scrub: Scrub
+
+
+class Notary:
+    """The room: `run` it in one process of a data directory; more of them wait for their turn."""
+
+    def __init__(self, log: Log, settings: Settings, look: Look) -> None:
+        self._log = log
+        self._settings = settings
+        self._ask = look
+        self._kept = storage(settings)
+        self._alarm = Alarm(self._kept)
+        self._worker = ThreadPoolExecutor(1, "notary")
+        self._ledger: Ledger | None = None
+        self._fresh: list[Place] = []
+        self._place = GENESIS
+
+    async def run(self) -> None:
+        """Attest the log, for ever; whatever is wrong with it sounds the alarm."""
+        try:
+            while not await self._off_loop(self._kept.hold, HOLD):  # noqa: ASYNC110 - a file's lock
+                await asyncio.sleep(AGAIN_S)
+            fault = await self._proved_again() or await self._attended()
+            await self._off_loop(self._alarm.sound, fault)
+            await asyncio.get_running_loop().create_future()  # Nothing more is attested.
+        finally:
+            self._worker.shutdown(wait=True)
+            if self._ledger is not None:
+                self._written(self._ledger)
+            self._kept.close()
+
+    async def _proved_again(self) -> Fault | None:
+        """The fault that the alarm stands for, unless the whole log can be proved all the same."""
+        standing = await self._off_loop(self._alarm.standing)
+        if standing is None or standing.kind in LASTING:
+            return standing
+        fault = await inspected(self._log, self._kept, self._ask)
+        if fault is None:
+            ledger = await self._loaded()
+            try:
+                await proved(self._log, ledger)
+            except Missing as missing:
+                fault = gone(missing)
+            except Broken as broken:
+                fault = broken.fault
+        if fault is None:
+            await self._off_loop(self._alarm.lift)
+        return fault
+
+    async def _loaded(self) -> Ledger:
+        """The ledger. Raises `Broken` or `MarksDamaged`: somebody has touched it just now."""
+        ledger = await self._off_loop(Ledger.load, self._kept)
+        if ledger is None:
+            raise Broken(Fault("marks_absent", 1, "the ledger has been removed"))
+        return ledger
+
+    async def _attended(self) -> Fault:
+        """Attests what comes and reads again what was, until something is wrong: what."""
+        ledger = await self._loaded()
+        self._ledger, self._place, self._fresh = ledger, ledger.tip, []
+        found: list[Fault] = []
+        try:
+            async with asyncio.TaskGroup() as group:
+                for duty in (self._follow, self._keep, self._scrub, self._look):
+                    group.create_task(duty(ledger))
+        except* Missing as faults:
+            found += [gone(one) for one in faults.exceptions if isinstance(one, Missing)]
+        except* Broken as faults:
+            found += [one.fault for one in faults.exceptions if isinstance(one, Broken)]
+        return found[0]
+
+    async def _follow(self, ledger: Ledger) -> None:
+        """Hash what comes."""
+        async for page in self._log.tail(ledger.tip.seq):
+            for place in chained(self._place, page):
+                self._place = place
+                if place.seq % EVERY == 0:
+                    self._fresh.append(place)
+
+    async def _keep(self, ledger: Ledger) -> None:
+        """Write down what has been hashed, every moment; `run` does so at the end."""
+        while True:
+            await asyncio.sleep(self._settings.tip_every_s)
+            await self._off_loop(self._written, ledger)
+
+    def _written(self, ledger: Ledger) -> None:
+        fresh, place = self._fresh, self._place
+        try:
+            ledger.keep(fresh, place)
+        except OSError as error:  # A full disk passes; meanwhile it is all still known here.
+            journal.warning("tip_unwritten", reason=str(error), remedy="tried again in a moment")
+        else:
+            self._fresh = self._fresh[len(fresh) :]
+
+    async def _look(self, ledger: Ledger) -> None:
+        """Ask the broker whether it knows of a loss."""
+        while True:
+            tip = ledger.tip
+            state = await self._ask()
+            whole(state)
+            reaches(state, tip.seq)
+            await asyncio.sleep(self._settings.nats_health_every_s)
+
+    async def _scrub(self, ledger: Ledger) -> None:
+        """Read the whole log against the ledger, again and again, at the share of a processor that
+        the settings allow."""
+        scrub = await self._off_loop(scrubbed, self._kept, ledger.epoch)
+        while True:
+            if scrub.seq == 0:
+                rest_s = scrub.ended_ms / 1000 + self._settings.scrub_every_s - wall_ms() / 1000
+                await asyncio.sleep(min(max(rest_s, 0.0), self._settings.scrub_every_s))
+            scrub = await self._scrubbed_once(ledger, scrub)
+
+    async def _scrubbed_once(self, ledger: Ledger, scrub: Scrub) -> Scrub:
+        proof, until = Proof(ledger, ledger.before(scrub.seq)), ledger.tip.seq
+        idle = 1 / self._settings.scrub_share - 1
+        said_s = perf_counter()
+        while proof.place.seq < until:
+            began_s = perf_counter()
+            proof.hear(await read_on(self._log, proof.place.seq, until))
+            if proof.healed:
+                await self._off_loop(ledger.heal, proof.healed)
+                proof.healed = []
+            now_s = perf_counter()
+            if now_s - said_s > SAID_S:
+                said_s = now_s
+                scrub = msgspec.structs.replace(scrub, seq=proof.place.seq)
+                await self._off_loop(self._said, scrub)
+            await asyncio.sleep((now_s - began_s) * idle)
+        scrub = Scrub(ledger.epoch, 0, scrub.passes + 1, wall_ms())
+        await self._off_loop(self._said, scrub)
+        return scrub
+
+    def _said(self, scrub: Scrub) -> None:
+        try:
+            self._kept.replace(SCRUB, msgspec.json.encode(scrub))
+        except OSError as error:  # It only tells where to go on: from the beginning, if need be.
+            journal.warning("scrub_unwritten", reason=str(error), remedy="tried again later")
+
+    async def _off_loop(self, work: Callable[..., Result], *args: object) -> Result:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._worker, work, *args)
+
+
+def scrubbed(kept: Storage, epoch: str) -> Scrub:
+    """How far the log of *epoch* has been read again; from the beginning when nobody knows."""
+    try:
+        scrub = msgspec.json.decode(kept.read(SCRUB), type=Scrub)
+    except (FileNotFoundError, msgspec.MsgspecError):
+        return Scrub(epoch)
+    return scrub if scrub.epoch == epoch else Scrub(epoch)
+
+
+def attested(settings: Settings, epoch: str = "") -> Attested:
+    """What is known of the log in this data directory, of that of *epoch* if told. Blocks."""
+    kept = storage(settings)
+    try:
+        fault, found = Alarm(kept).standing(), None
+        try:
+            found = Slots(kept, TIP).read()
+        except MarksDamaged as damaged:
+            fault = fault or Fault("marks_damaged", 1, str(damaged))
+        tip = found[1].seq if found else 0
+        return Attested(fault, tip, scrubbed(kept, epoch))
+    finally:
+        kept.close()
