@@ -216,6 +216,7 @@ class GroupCommit:
             _all_failed(batch, Unacknowledged(str(error)))
             return
         except OSError as error:
+            self.doubted = True
             _all_failed(batch, Unacknowledged(f"the mark cannot be raised: {error}"))
             return
         point("append.marked")
