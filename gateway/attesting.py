@@ -21,7 +21,7 @@ async def attest(call: Call) -> Attested:
     return known
 
 
-def shown(known: Attested) -> dict[str, object]:
+def integrity(known: Attested) -> dict[str, object]:
     """*known* as `GET /api/v1/node/status` shows it."""
     fault, scrub = known.fault, known.scrub
     return {

@@ -14,7 +14,7 @@ from bus import codec
 from bus.clock import iso, iso_ms
 from bus.log import Stored
 from bus.vault import Vault
-from gateway.attesting import attest, shown
+from gateway.attesting import attest, integrity
 from gateway.call import Call, Reply, existing
 from gateway.errors import refuse
 from gateway.reads import Reads
@@ -49,7 +49,7 @@ async def read_node_status(call: Call) -> Reply:
             "head": reads.position + lag,
             "lag": lag,
             "stopped": reads.stopped,
-            "integrity": shown(await attest(call)),
+            "integrity": integrity(await attest(call)),
             "clients": gateway.live.clients,
             "counts": {
                 "accounts": sum(1 for _ in directory.accounts()),
