@@ -27,6 +27,11 @@ ALONE = frozenset(
 )
 """Commands that speak to no node."""
 
+LOOKING_BACK = frozenset(
+    {"channel list", "channel show", "channel members", "user list", "log list", "log show"}
+)
+"""Commands that read how things stand, and can as well read how they stood."""
+
 EPILOG = "Exit codes: " + "; ".join(f"{int(code)} {text}" for code, text in MEANINGS.items()) + "."
 
 
@@ -66,7 +71,7 @@ def tree() -> Any:
     app.command(rich_help_panel=KEEPING)(archive.restore)
     app.command("import", rich_help_panel=KEEPING)(archive.import_)
     group = typer.main.get_command(app)
-    share(group, ALONE)
+    share(group, ALONE, LOOKING_BACK)
     return group
 
 

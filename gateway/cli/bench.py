@@ -34,6 +34,7 @@ class Measure(StrEnum):
     START = "start"
     REBUILD = "rebuild"
     PARQUET = "parquet"
+    PAST = "past"
     CHAOS = "chaos"
     PARTINGS = "partings"
     KILLS = "kills"

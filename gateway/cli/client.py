@@ -54,6 +54,8 @@ class Client:
         self.url = url
         self._session = session
         self._headers: dict[str, str] = {}
+        self.at = ""
+        """The moment that reads ask about; empty for the present."""
 
     @classmethod
     @asynccontextmanager
@@ -75,6 +77,7 @@ class Client:
 
     async def get(self, path: str, /, **query: Any) -> Json:
         """The answer to GET *path*; a query value of None is left out."""
+        query = {"at": self.at or None} | query
         params = {name: str(value) for name, value in query.items() if value is not None}
         return await self._ask("GET", path, params=params)
 

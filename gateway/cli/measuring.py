@@ -19,6 +19,7 @@ from gateway.bench.page import page
 from gateway.bench.parquet import parquet
 from gateway.bench.partings import partings
 from gateway.bench.parts import Unfound
+from gateway.bench.past import past
 from gateway.bench.posts import posts
 from gateway.bench.rebuild import rebuild
 from gateway.bench.report import Report
@@ -57,6 +58,7 @@ MEASURES: Mapping[str, Measure] = {
     "rebuild": lambda folder, extent: rebuild(folder / "log", extent.events, extent.rounds),
     "chaos": lambda folder, extent: chaos(folder / "chaos", extent.chaos),
     "parquet": lambda folder, extent: parquet(folder / "log", extent.events, extent.rounds),
+    "past": lambda folder, extent: past(folder / "log", extent.events),
     "partings": lambda folder, extent: partings(folder / "partings", extent.partings),
     "kills": lambda folder, extent: kills(folder / "kills", extent.kills),
     "cuts": lambda folder, extent: cuts(folder / "cuts", extent.cuts),

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from bus.clock import iso_ms
 from gateway.cli.client import Client
 from gateway.cli.exits import Exit, Failure
 
@@ -38,6 +39,12 @@ def point(text: str, now: datetime) -> Point:
             f"{text!r} is no point in the log.",
             "Give a position (42), a time (2026-11-21T05:29) or how long ago (10m, 2h, 3d).",
         ) from error
+
+
+def moment(text: str, now: datetime) -> str:
+    """The point that *text* means, as `?at=` understands it. Raises `Failure`."""
+    named = point(text, now)
+    return str(named.seq) if named.time is None else iso_ms(int(named.time.timestamp() * 1000))
 
 
 async def last_at(client: Client, text: str, head: int) -> int:

@@ -252,3 +252,23 @@ def test_a_reader_that_has_read_enough_is_no_trouble(
 
     assert tap.returncode == Exit.OK
     assert "Traceback" not in err
+
+
+def test_how_it_stood_is_asked_with_at(owner: Desk) -> None:
+    """By position, and by how long ago; what came later is not there."""
+    commits = owner("log", "list", "message_posted", "--json").json["commits"]
+    first = commits[0]["seq"]
+    then = owner("channel", "show", "ops", "--at", str(first), "--json").json
+    ago = owner("channel", "list", "--at", "0s", "--json").json
+    listed = owner("log", "list", "--at", str(first), "--json").json["commits"]
+
+    assert [one["content"] for one in then["messages"]] == ["One."]
+    assert "ops" in [one["name"] for one in ago["channels"]]
+    assert listed[-1]["seq"] == first
+
+
+def test_what_is_no_moment_is_a_mistake_of_use(type_in: Type, node: Node, key: str) -> None:
+    said = type_in("channel", "list", "--at", "noon", "--url", node.url, "--key", key)
+
+    assert said.code == Exit.USAGE
+    assert "noon" in said.err
