@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -89,15 +90,21 @@ class Parts:
 
     async def kill_all(self) -> None:
         """The broker and all parts have ended, without a word."""
-        brokers = psutil.Process(self._running["nats"].pid).children()
-        for broker in brokers:
-            broker.kill()
         for running in self._running.values():
             if running.returncode is None:
                 running.kill()
         self._killed.update(PARTS)
         await asyncio.gather(*(running.wait() for running in self._running.values()))
-        await asyncio.to_thread(psutil.wait_procs, brokers, KILLED_S)
+        await asyncio.to_thread(self._kill_brokers)
+
+    def _kill_brokers(self) -> None:
+        """No broker runs on the directory, not even one that was being started."""
+        told = str((self._directory / "nats" / "nats.conf").resolve())
+        brokers = [one for one in psutil.process_iter(["cmdline"]) if told in _words(one)]
+        for broker in brokers:
+            with suppress(psutil.NoSuchProcess):
+                broker.kill()
+        psutil.wait_procs(brokers, KILLED_S)
 
     async def revive(self, but: Part | None = None) -> None:
         """Start again whatever has died, *but* that."""
@@ -114,3 +121,8 @@ class Parts:
             if running is not None and running.returncode is None:
                 running.terminate()
                 await ended(running)
+
+
+def _words(process: psutil.Process) -> list[str]:
+    """The command line of *process*; that of one that has ended is empty."""
+    return process.info["cmdline"] or []

@@ -11,6 +11,7 @@ import os
 import shutil
 import struct
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ EXT4_IOC_SHUTDOWN = 0x8004587D
 NO_LOG_FLUSH = 2
 TOOLS = ("mkfs.ext4", "mount", "umount")
 TOOL_S = 60.0
+UNMOUNT_TRIES = 50
+UNMOUNT_S = 0.1
 
 
 class NoVolume(Exception):
@@ -51,7 +54,14 @@ class Volume:
 
     def remount(self) -> None:
         """The power is back and the journal replayed. Nobody may have a file open."""
-        _run("umount", str(self.path))
+        for last in (False,) * UNMOUNT_TRIES + (True,):
+            try:
+                _run("umount", str(self.path))
+                break
+            except NoVolume:
+                if last:
+                    raise
+                time.sleep(UNMOUNT_S)  # Who was killed lets go of his files a moment later.
         self.mount()
 
     def mount(self) -> None:

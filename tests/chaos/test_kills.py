@@ -8,7 +8,6 @@ import pytest
 
 from gateway.bench.chaos import chaos
 from gateway.bench.crowd import Journal
-from gateway.bench.cuts import cuts
 from gateway.bench.kills import kills
 from gateway.bench.partings import partings
 
@@ -37,16 +36,6 @@ async def test_a_wish_that_does_not_say_it_is_the_same_is_granted_twice(tmp_path
     report = await kills(tmp_path, 2, points=("command.answered",), keyed=False)
 
     assert [figure.name for figure in report.figures if not figure.held] == ["doubled"]
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(120)
-@pytest.mark.usefixtures("disks")
-async def test_no_acknowledged_post_is_lost_by_a_power_cut(tmp_path: Path) -> None:
-    """Log, vault and tables lie on the disk that goes dark."""
-    report = await cuts(tmp_path, count=2)
-
-    assert report.held, report.rows()
 
 
 @pytest.mark.slow

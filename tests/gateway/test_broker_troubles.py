@@ -14,12 +14,14 @@ import aiohttp
 import psutil
 import pytest
 
-from bus.server import kept_endpoint
+from bus.server import Broker, kept_endpoint
 from bus.wire import dial
 from tests.canopy import Caller, running
 
 DEADLINE_S = 30.0
 STOP_S = 5.0
+PATIENCE_S = 7.0
+"""For an answer: `command_timeout_s`, and what a busy machine adds."""
 HI = {"channel_id": "general", "content": "Hi."}
 
 
@@ -96,6 +98,48 @@ async def test_a_frozen_broker_does_not_hold_up_the_end(
     assert took_s < STOP_S
     assert not frozen.is_running()
     assert "never retrieved" not in caplog.text
+
+
+async def answered(caller: Caller) -> tuple[int, float, str]:
+    """Status, seconds until it came, and Retry-After, of one post."""
+    began = monotonic()
+    status, headers, _ = await caller.call("POST", "/channels/messages", HI)
+    return status, monotonic() - began, headers.get("Retry-After", "")
+
+
+async def test_a_frozen_broker_is_started_again(tmp_path: Path) -> None:
+    """Until then who writes waits a bounded time and is told to come again; nothing is lost."""
+    async with running(tmp_path) as canopy:
+        ann = await canopy.register("ann")
+        said = [await posted(ann) for _ in range(3)]
+        frozen = psutil.Process(broker_pid(tmp_path))
+        frozen.suspend()
+        status, took_s, retry_after = await answered(ann)
+        said.append(await posted_when_there(ann))
+        read = await ann.get("/channels/general/messages")
+
+        assert (status, retry_after) == (503, "1")
+        assert took_s < PATIENCE_S
+        assert set(said) <= {one["id"] for one in read["messages"]}
+        assert not frozen.is_running()
+
+
+async def test_nobody_else_starts_a_frozen_broker_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The proof that the test before this one can fail: without its watch it stays frozen."""
+
+    async def unwatched(self: Broker, _: object) -> None:
+        await self._process.wait()
+
+    monkeypatch.setattr(Broker, "watch", unwatched)
+    async with running(tmp_path, command_timeout_s=0.5, append_timeout_s=0.5) as canopy:
+        ann = await canopy.register("ann")
+        await posted(ann)
+        psutil.Process(broker_pid(tmp_path)).suspend()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(PATIENCE_S):
+                await posted_when_there(ann)
 
 
 async def test_an_unreadable_head_does_not_keep_a_node_from_starting(tmp_path: Path) -> None:
