@@ -26,6 +26,7 @@ from bus.clock import wall_ms
 from bus.holding import Held, hold
 from bus.vault import Vault
 from gateway.app import build
+from gateway.asking import Asking
 from gateway.auth import Credentials, Doors, Passwords
 from gateway.call import Gateway, Throttles
 from gateway.feed import Feed
@@ -158,6 +159,7 @@ def _gateway(bus: Bus, vault: Vault, door: Door, reads: Reads, feed: Feed) -> Ga
         cursors=Cursors(bus.identity),
         seen=Seen(lambda: reads.position),
         live=live,
+        asking=Asking(reads, settings),
         tickets=Tickets(settings.live_ticket_ttl_s, TICKETS_MAX, monotonic),
         wall_ms=wall_ms,
         started_ms=wall_ms(),

@@ -21,6 +21,7 @@ from bus.crypto import Identity
 from bus.faults import point
 from bus.telemetry import Telemetry
 from bus.vault import Vault
+from gateway.asking import Asking
 from gateway.auth import Credentials, Doors, Passwords
 from gateway.directory import Channel, Directory
 from gateway.limits import Buckets
@@ -67,6 +68,7 @@ class Gateway:
     cursors: Cursors
     seen: Seen
     live: Live
+    asking: Asking
     tickets: Tickets
     wall_ms: Callable[[], int]
     started_ms: int

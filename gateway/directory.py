@@ -187,6 +187,10 @@ class Directory:
         """All channels that have not been removed, oldest first."""
         return (channel for channel in self._channels.values() if not channel.removed)
 
+    def all_channels(self) -> Iterator[Channel]:
+        """All channels that there ever were, removed ones too."""
+        return iter(self._channels.values())
+
     def role(self, channel_id: str, account_id: str) -> Role | None:
         """The role of an account in a channel, None for who does not belong to it.
 

@@ -49,6 +49,17 @@ CATALOGUE: Mapping[str, Entry] = {
     "no_past": Entry(
         400, "No past", "Ask again without `at`: what this route tells is only true now."
     ),
+    "sql_invalid": Entry(
+        400, "Invalid SQL", "Correct the statement; GET /api/v1/sql lists views and functions."
+    ),
+    "sql_forbidden": Entry(
+        403, "Not allowed in SQL", "Send one SELECT over the views that GET /api/v1/sql lists."
+    ),
+    "sql_too_large": Entry(
+        422, "Too much memory", "Name fewer columns, or less of the rows with WHERE."
+    ),
+    "sql_too_long": Entry(422, "Too much time", "Ask for less: name columns, add WHERE or LIMIT."),
+    "sql_busy": Entry(429, "Too many at once", "Wait until your other statement is answered."),
     "nothing_to_update": Entry(400, "Nothing to update", "Send at least one field to change."),
     "weak_password": Entry(
         400,

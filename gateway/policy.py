@@ -188,7 +188,7 @@ Verb = Literal[
     "open_channel", "see_channel", "describe_channel", "change_privacy", "change_lifecycle",
     "remove_channel", "list_members", "add_member", "remove_member", "change_role", "mute_channel",
     "read_messages", "post_message", "change_message", "take_back", "react", "advance_cursor",
-    "read_thread", "follow_thread", "follow_log", "operate",
+    "read_thread", "follow_thread", "follow_log", "ask", "operate",
 ]  # fmt: skip
 
 RULES: Mapping[Verb, Rule] = {
@@ -230,6 +230,7 @@ RULES: Mapping[Verb, Rule] = {
     "read_thread": Rule("read_feed", _member),
     "follow_thread": Rule("write_feed", _member),
     "follow_log": Rule("read_feed", _anyone),
+    "ask": Rule("read_feed", _anyone),
     "operate": Rule("delete_data", _owner),
 }
 

@@ -97,7 +97,7 @@ class Reads:
         self._folder_worker = ThreadPoolExecutor(1, "fold")
         self._rebuild_worker = ThreadPoolExecutor(1, "rebuild")
         self._workers = [self._folder_worker, self._rebuild_worker]
-        self._readers = self._fresh_readers()
+        self._exchanged()
 
     @property
     def folding(self) -> bool:
@@ -228,10 +228,9 @@ class Reads:
     async def _let_go(self) -> None:
         """Nobody works with the current file any more, and it is closed."""
         loop = asyncio.get_running_loop()
-        old, old_readers, self._readers = self.file, self._readers, self._fresh_readers()
+        old, retired = self.file, self._exchanged()
         old.interrupt()
-        await loop.run_in_executor(self._rebuild_worker, old_readers.shutdown)
-        self._workers.remove(old_readers)
+        await self._ended(retired)
         await loop.run_in_executor(self._folder_worker, self._folder.release, old)
 
     async def _reopened(self) -> ProjectionFile:
@@ -291,22 +290,30 @@ class Reads:
             await aside.run(_unheard, until=self.file.seq)
             old, self._file, self._projector.file = self.file, successor, successor
             self.stopped = ""
-            old_readers, self._readers = self._readers, self._fresh_readers()
+            retired = self._exchanged()
             await self.directory.load(self.rows)
             self._replaced.set()
         # Whoever reads the old file still has its own threads: it goes when they are done.
+        await self._ended(retired)
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._rebuild_worker, old_readers.shutdown)
-        self._workers.remove(old_readers)
         await loop.run_in_executor(self._rebuild_worker, self._folder.retire, old)
 
     def _aside(self, file: ProjectionFile) -> Projector:
         return Projector(file, self.log, self._settings, self._telemetry, self._rebuild_worker)
 
-    def _fresh_readers(self) -> ThreadPoolExecutor:
-        readers = ThreadPoolExecutor(self._settings.read_threads, "read")
-        self._workers.append(readers)
-        return readers
+    def _exchanged(self) -> list[ThreadPoolExecutor]:
+        """Those that read so far; from now on there are others."""
+        settings, retired = self._settings, self._workers[2:]
+        self._readers = ThreadPoolExecutor(settings.read_threads, "read")
+        self._lent = ThreadPoolExecutor(settings.sql_statements_max, "lent")
+        self._workers += [self._readers, self._lent]
+        return retired
+
+    async def _ended(self, retired: list[ThreadPoolExecutor]) -> None:
+        loop = asyncio.get_running_loop()
+        for worker in retired:
+            await loop.run_in_executor(self._rebuild_worker, worker.shutdown)
+            self._workers.remove(worker)
 
     async def verify(self) -> dict[str, Any]:
         """Read the whole log, fold it aside, and hold the live tables against that.
@@ -383,6 +390,11 @@ class Reads:
     async def rows(self, sql: str, args: Sequence[Any] = (), at: int | None = None) -> list[Row]:
         """The rows of one statement as dictionaries: column → value."""
         return await self.together(lambda rows: rows(sql, *args), at)
+
+    def lend(self, work: Callable[[ProjectionFile], Result]) -> asyncio.Future[Result]:
+        """What *work* makes of the current file, in a thread where it may take its time."""
+        loop = asyncio.get_running_loop()
+        return loop.run_in_executor(self._lent, work, self.file)
 
     async def lag(self) -> int:
         """How many positions the tables are behind the head of the log."""

@@ -183,6 +183,18 @@ class Settings(BaseModel):
     page_default: int = _knob(50, "items", "On a page when nothing is said.", ge=1, le=200)
     page_max: int = _knob(200, "items", "On a page at most.", ge=1, le=1000)
 
+    # --- SQL --------------------------------------------------------------------------------------
+    sql_timeout_s: float = _knob(10.0, "seconds", "For one statement to be answered.", gt=0)
+    sql_memory_bytes_max: int = _knob(
+        768 * MIB, "bytes", "Memory of the process that answers one statement.", ge=64 * MIB
+    )
+    sql_rows_max: int = _knob(10_000, "rows", "In one answer; more are cut off.", ge=1)
+    sql_bytes_max: int = _knob(8 * MIB, "bytes", "Of the rows of one answer.", ge=KIB)
+    sql_statements_max: int = _knob(2, "statements", "Answered at once.", ge=1, le=16)
+    sql_statements_per_account_max: int = _knob(
+        1, "statements", "Of one account, answered at once.", ge=1, le=16
+    )
+
     # --- Live pages -------------------------------------------------------------------------------
     live_buffer_commits: int = _knob(
         20_000, "commits", "Kept in memory for those who follow.", ge=1

@@ -33,8 +33,13 @@ DOORS: dict[str, tuple[str, ...]] = {
     "nacl": ("bus.crypto",),
     "opentelemetry": ("bus.telemetry",),
     "prometheus_client": ("bus.telemetry",),
-    "duckdb": ("actors.projection_file", "actors.projection_folder"),
-    "pyarrow": ("actors.batch", "actors.archive"),
+    "duckdb": (
+        "actors.projection_file",
+        "actors.projection_folder",
+        "actors.view",
+        "sandboxes.sql.cell",
+    ),
+    "pyarrow": ("actors.batch", "actors.archive", "actors.view", "sandboxes.sql.cell"),
     "aiohttp": ("gateway",),
     "argon2": ("gateway.auth",),
     "itsdangerous": ("gateway.auth", "gateway.pages"),
@@ -44,7 +49,7 @@ DOORS: dict[str, tuple[str, ...]] = {
 """Which modules may import a dependency: replacing one touches one place."""
 
 FROM_ACTORS = re.compile(
-    r"actors\.(__main__|archive|batch|archive_files|archive_manifest|projector|projection_file|projection_folder|rooms|supervisor|\w+\.queries)"
+    r"actors\.(__main__|archive|batch|archive_files|archive_manifest|projector|projection_file|projection_folder|rooms|supervisor|view|\w+\.queries)"
     r"(\.|$)"
 )
 """What the gateway may know of the actors: how to run them and how facts become tables, never how

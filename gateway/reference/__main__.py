@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from gateway.reference import api, cli, events, metrics, problems, settings, subjects
+from gateway.reference import api, cli, events, metrics, problems, settings, sql, subjects
 
 PAGES: Mapping[str, Callable[[], str]] = {
     "api.md": api.text,
@@ -15,6 +15,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "metrics.md": metrics.text,
     "problems.md": problems.text,
     "settings.md": settings.text,
+    "sql.md": sql.text,
     "subjects.md": subjects.text,
 }
 """Every page by its file."""

@@ -13,6 +13,7 @@ from gateway.routes import (
     member,
     message,
     session,
+    sql,
     system,
     thread,
 )
@@ -28,6 +29,7 @@ ROUTES: tuple[Route, ...] = (
     *message.ROUTES,
     *thread.ROUTES,
     *live.ROUTES,
+    *sql.ROUTES,
     *log.ROUTES,
 )
 """The whole API, in the order of its document."""

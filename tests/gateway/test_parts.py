@@ -328,4 +328,9 @@ def test_only_what_becomes_a_command_takes_an_idempotency_key() -> None:
         if "Idempotency-Key" not in {parameter["name"] for parameter in parameters}
     }
 
-    assert keyless == {"/api/v1/live/tickets", "/api/v1/node/rebuild", "/api/v1/node/verify"}
+    assert keyless == {
+        "/api/v1/live/tickets",
+        "/api/v1/node/rebuild",
+        "/api/v1/node/verify",
+        "/api/v1/sql",
+    }

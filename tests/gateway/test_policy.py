@@ -66,6 +66,7 @@ SCOPES: dict[Verb, Scope] = {
     "read_thread": "read_feed",
     "follow_thread": "write_feed",
     "follow_log": "read_feed",
+    "ask": "read_feed",
     "operate": "delete_data",
 }
 """Verbs that need a scope; `read_messages` stands for `read_feed`, `write_messages` likewise."""

@@ -22,6 +22,7 @@ from bus.signs import LocalSigns
 from bus.telemetry import Telemetry
 from gateway.__main__ import TICKETS_MAX, throttles
 from gateway.app import build
+from gateway.asking import Asking
 from gateway.auth import Credentials, Doors, Passwords, secret_hash, token
 from gateway.call import Gateway
 from gateway.feed import Feed
@@ -159,6 +160,7 @@ def _gateway(reads: Reads, log: Log, settings: Settings, clock: list[int], me: I
         live=Live(
             feed, directory, LocalSigns(), settings, telemetry, reads.reached, credentials.renew
         ),
+        asking=Asking(reads, settings),
         tickets=Tickets(30.0, TICKETS_MAX, lambda: 0.0),
         wall_ms=wall_ms,
         started_ms=WHEN_MS,

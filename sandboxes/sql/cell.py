@@ -1,0 +1,216 @@
+"""The process in which one statement runs: `python -I -m sandboxes.sql.cell`.
+
+It is told a statement, says which columns of which views it needs, is given their rows, answers and
+ends. It has no environment, may write no file, and gets as much memory and time as it is told: the
+kernel keeps both bounds, because DuckDB does not hear an interrupt within some functions.
+
+    → {"query": …, "parameters": […], "views": {name: [column]}, "now": …, "limits": {…}}
+    ← {"needs": {name: [column]}}           or {"fault": code, "message": …}
+    → an Arrow stream for each need, in that order
+    ← {"columns": […], "rows": […], "truncated": …}   or {"fault": code, "message": …}
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any, BinaryIO
+
+import duckdb
+import orjson
+import pyarrow as pa
+
+from sandboxes.sql.fault import Fault, Forbidden
+from sandboxes.sql.guard import inspect
+
+NICE = 10
+"""The node's own work comes first."""
+OPEN_FILES_MAX = 32
+ENGINE_SHARE = 0.5
+"""Of the memory: DuckDB's own part; the rows that are poured in take the rest."""
+CHUNK = 256
+"""Rows that are fetched at once."""
+LOCKS = ("SET enable_external_access = false", "SET lock_configuration = true")
+CLOCK = (
+    "CREATE MACRO {} AS TIMESTAMP '{}'",
+    ("now()", "get_current_timestamp()"),
+    "CREATE MACRO {} AS DATE '{}'",
+    ("today()", "current_date()"),
+)
+"""Time is that of the question, in UTC and without a zone, like every column of time."""
+PARSE = "SELECT json_serialize_sql($1)"
+ENCODING = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_UUID
+
+Json = dict[str, Any]
+
+
+def main(source: BinaryIO, sink: BinaryIO) -> None:
+    """Answer the one question that *source* holds, on *sink*."""
+    question = orjson.loads(source.readline())
+    confine(question["limits"])
+    try:
+        answer(question, source, sink)
+    except Fault as fault:
+        _tell(sink, {"fault": fault.code, "message": str(fault)})
+
+
+def confine(limits: Mapping[str, int]) -> None:
+    """From here on: last in line, no file is written, and no more memory and time than told."""
+    os.nice(NICE)
+    _limit(resource.RLIMIT_FSIZE, 0)
+    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_NOFILE, OPEN_FILES_MAX)
+    _limit(resource.RLIMIT_CPU, limits["cpu_s"], grace=1)
+    _limit(resource.RLIMIT_DATA, _held() + limits["memory_bytes"])
+
+
+def _limit(what: int, most: int, grace: int = 0) -> None:
+    _, hard = resource.getrlimit(what)
+    bounds = [
+        one if hard == resource.RLIM_INFINITY else min(one, hard) for one in (most, most + grace)
+    ]
+    resource.setrlimit(what, (bounds[0], bounds[1]))
+
+
+def _held() -> int:
+    """Bytes that the libraries have set aside for data already; 0 where nobody tells."""
+    try:
+        with open("/proc/self/statm") as told:  # noqa: PTH123  # one line, before any bound
+            return int(told.read().split()[5]) * resource.getpagesize()
+    except OSError:
+        return 0
+
+
+def answer(question: Json, source: BinaryIO, sink: BinaryIO) -> None:
+    """Say what the statement needs, take it in, and tell the rows. Raises `Fault`."""
+    limits = question["limits"]
+    connection = _opened(question["now"], int(limits["memory_bytes"] * ENGINE_SHARE))
+    needs = inspect(_parsed(connection, question["query"]), question["views"])
+    _tell(sink, {"needs": needs})
+    try:
+        for name in needs:
+            connection.register(name, pa.ipc.open_stream(source).read_all())
+        connection.execute(question["query"], question["parameters"] or None)
+        sink.write(_told(connection, limits["rows_max"], limits["bytes_max"]))
+    except (duckdb.OutOfMemoryException, MemoryError, pa.ArrowMemoryError) as error:
+        raise Fault("sql_too_large", _TOO_LARGE) from error
+    except duckdb.BinderException as error:
+        views = "; ".join(f"{name} ({', '.join(question['views'][name])})" for name in needs)
+        first = str(error).partition("\n")[0]
+        raise Fault("sql_invalid", f"{first} Columns: {views or 'of no view'}.") from error
+    except duckdb.Error as error:
+        raise Fault("sql_invalid", str(error)) from error
+
+
+_TOO_LARGE = (
+    "The statement needs more memory than there is for one: name fewer columns, or less of the "
+    "rows with WHERE."
+)
+
+
+def _opened(now: str, memory_bytes: int) -> duckdb.DuckDBPyConnection:
+    """An empty database that can reach nothing and whose settings stay as they are."""
+    connection = duckdb.connect(
+        ":memory:",
+        config={
+            "threads": 1,
+            "memory_limit": f"{memory_bytes >> 20}MiB",
+            "temp_directory": "",
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "allow_community_extensions": "false",
+        },
+    )
+    timestamp, instants, day, days = CLOCK
+    for template, names in ((timestamp, instants), (day, days)):
+        for name in names:
+            connection.execute(template.format(name, now))
+    for lock in LOCKS:
+        connection.execute(lock)
+    return connection
+
+
+def _parsed(connection: duckdb.DuckDBPyConnection, query: str) -> Json:
+    """The syntax tree of *query*. Raises `Fault`."""
+    (told,) = connection.execute(PARSE, [query]).fetchall()[0]
+    tree: Json = orjson.loads(told)
+    if not tree["error"]:
+        return tree
+    message = str(tree["error_message"])
+    if "Only SELECT" in message:
+        raise Forbidden("Only SELECT is allowed: this reads, and changes nothing.")
+    raise Fault("sql_invalid", message)
+
+
+def _told(result: duckdb.DuckDBPyConnection, rows_max: int, bytes_max: int) -> bytes:
+    """The answer as JSON: as many rows as fit into both bounds. Raises `Fault`."""
+    columns = [{"name": one[0], "type": str(one[1])} for one in result.description or ()]
+    for column in columns:
+        if "TIME ZONE" in column["type"]:
+            raise Fault("sql_invalid", f"{column['name']} has a time zone: cast it to TIMESTAMP.")
+    encoded: list[bytes] = []
+    left, truncated = bytes_max, False
+    for row in _rows(result):
+        text = _encoded(row)
+        left -= len(text) + 1
+        if left < 0 or len(encoded) == rows_max:
+            truncated = True
+            break
+        encoded.append(text)
+    head = orjson.dumps({"columns": columns, "truncated": truncated})
+    return head[:-1] + b',"rows":[' + b",".join(encoded) + b"]}\n"
+
+
+def _rows(result: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:
+    while chunk := result.fetchmany(CHUNK):
+        yield from chunk
+
+
+def _encoded(row: tuple[Any, ...]) -> bytes:
+    try:
+        return orjson.dumps(row, _plain, ENCODING)
+    except TypeError:  # A whole number that 64 bits do not hold, somewhere in it.
+        return orjson.dumps([_exact(value) for value in row], _plain, ENCODING)
+
+
+def _exact(value: Any) -> Any:
+    match value:
+        case bool():
+            return value
+        case int():
+            return orjson.Fragment(str(value))
+        case list() | tuple():
+            return [_exact(one) for one in value]
+        case dict():
+            return {str(key): _exact(one) for key, one in value.items()}
+    return value
+
+
+def _plain(value: object) -> Any:
+    """What JSON has no form of its own for."""
+    match value:
+        case datetime():
+            exact = "milliseconds" if value.microsecond % 1000 == 0 else "microseconds"
+            return value.isoformat(timespec=exact) + "Z"
+        case date() | time():
+            return value.isoformat()
+        case timedelta():
+            return str(value)
+        case Decimal() if value.is_finite():
+            return orjson.Fragment(str(value))
+        case bytes() | bytearray():
+            return value.hex()
+    return str(value)
+
+
+def _tell(sink: BinaryIO, told: Json) -> None:
+    sink.write(orjson.dumps(told) + b"\n")
+    sink.flush()
+
+
+if __name__ == "__main__":
+    main(sys.stdin.buffer, sys.stdout.buffer)
