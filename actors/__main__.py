@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import closing
 from functools import partial
 
+from actors.eraser import NAME, Eraser
 from actors.host import Host
 from actors.reactor import Reactor, react
 from actors.rooms import AGGREGATES, REACTORS
@@ -15,8 +17,10 @@ from bus.attachment import Bus
 from bus.commands import LocalCommands, serve
 from bus.disk import keep_reserve
 from bus.lookout import keep_checking
+from bus.storage import Directory
 from bus.topology import Durable
 from bus.vault import Vault
+from bus.vault_file import DIRECTORY
 from schemas.channel import GENERAL, OpenChannel
 from schemas.envelope import SYSTEM, Refused, Request
 
@@ -46,8 +50,15 @@ async def act(bus: Bus, vault: Vault, here: LocalCommands | None = None) -> None
         "host": partial(serve, bus.wire, host.handle, in_flight_max),
         "opening": partial(open_general, host),
     }
+    beside = Directory(bus.settings.data_directory / DIRECTORY)
+    rooms[NAME] = Eraser(vault, beside, bus.log, bus.commands, bus.settings).run
     for reactor in REACTORS:
         rooms[reactor.name] = partial(_react, bus, reactor)
+    with closing(beside):
+        await _run(bus, rooms)
+
+
+async def _run(bus: Bus, rooms: Mapping[str, Callable[[], Awaitable[None]]]) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(bus.gone())
         if bus.endpoint.external:

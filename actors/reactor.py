@@ -61,18 +61,18 @@ async def react(reactor: Reactor, deliveries: AsyncGenerator[Delivery], commands
 async def _work(reactor: Reactor, delivery: Delivery, commands: Commands) -> None:
     try:
         for nth, intent in enumerate(reactor.plan(delivery.commit)):
-            await _send(reactor, intent, delivery.commit, nth, commands)
+            await send(reactor.name, intent, delivery.commit, nth, commands)
     except Unavailable:
         await delivery.again(RETRY_S)
     else:
         await delivery.done()
 
 
-async def _send(
-    reactor: Reactor, intent: Intent, commit: Commit, nth: int, commands: Commands
-) -> None:
+async def send(reactor: str, intent: Intent, commit: Commit, nth: int, commands: Commands) -> None:
+    """What *commit* called for has been asked for. Raises `Unavailable` when nobody could answer:
+    then the same has to be sent again."""
     request = Request(
-        id=derived_id("", reactor.name, commit.header.id, str(nth), digits=32),
+        id=derived_id("", reactor, commit.header.id, str(nth), digits=32),
         noun=intent.noun,
         key=intent.key,
         author=SYSTEM,
@@ -87,4 +87,4 @@ async def _send(
         if refused.code in PASSING:
             raise Unavailable(str(refused)) from refused
         # A refusal is an answer: the world has moved on, and sending again would change nothing.
-        log.info("intent_refused", reactor=reactor.name, code=refused.code, cause=commit.header.id)
+        log.info("intent_refused", reactor=reactor, code=refused.code, cause=commit.header.id)

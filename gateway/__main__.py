@@ -29,6 +29,7 @@ from gateway.app import build
 from gateway.asking import Asking
 from gateway.auth import Credentials, Doors, Passwords
 from gateway.call import Gateway, Throttles
+from gateway.expiry import expire
 from gateway.feed import Feed
 from gateway.limits import Allowance, Buckets
 from gateway.live import Live
@@ -93,6 +94,8 @@ async def _serve(
         async with asyncio.TaskGroup() as group:
             group.create_task(bus.gone())
             group.create_task(supervise("reads", reads.run, bus.settings, bus.telemetry))
+            looking = partial(expire, reads, bus.commands, bus.settings, wall_ms)
+            group.create_task(supervise("expiry", looking, bus.settings, bus.telemetry))
             group.create_task(supervise("live", gateway.live.run, bus.settings, bus.telemetry))
             await _answer(gateway, listener, opened)
     finally:

@@ -130,6 +130,7 @@ CATALOGUE: Mapping[str, Entry] = {
     ),
     "username_taken": Entry(409, "Username already taken", "Choose another name."),
     "channel_taken": Entry(409, "Channel already exists", "Choose another name."),
+    "message_present": Entry(409, "Not expired yet", "Wait until its `expires_at`."),
     "message_taken": Entry(409, "Message already exists", "Use a new Idempotency-Key."),
     "last_admin": Entry(409, "Last admin", "Make another member admin first."),
     "channel_archived": Entry(409, "Channel archived", "Unarchive the channel first."),

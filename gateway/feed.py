@@ -19,7 +19,7 @@ from schemas.settings import Settings
 
 Show = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]
 """(header, fact) → what a client may be shown of the fact's data."""
-ERASURES = frozenset({"content_erased", "channel_erased"})
+ERASURE = "content_erased"
 
 CHANNEL_NOUNS = frozenset({"channel", "cursor", "message"})
 RIGHTLESS = frozenset({"cursor", "message", "receipt"})
@@ -92,9 +92,7 @@ class Entry:
     def erases(self) -> bool:
         """Whether it tells that keys were destroyed. Nearly none does, and is told without a look
         into the payload."""
-        if b'_erased"' not in self._stored.payload or not _opens(self):
-            return False
-        return not ERASURES.isdisjoint(self.kinds)
+        return ERASURE.encode() in self._stored.payload and _opens(self) and ERASURE in self.kinds
 
     def forget(self) -> None:
         """Write its frames anew for whoever reads it next: what it said has been erased."""

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from schemas.envelope import Command, Event, Id
+from schemas.erasure import ContentErased, RecordErasure
 from schemas.text import LegibleName
 
 GENERAL: Id = "general"
@@ -86,7 +87,8 @@ ChannelCommand = Annotated[
     | ChangeRole
     | RemoveMember
     | MuteChannel
-    | RemoveChannel,
+    | RemoveChannel
+    | RecordErasure,
     Field(discriminator="kind"),
 ]
 
@@ -149,4 +151,5 @@ ChannelEvent = (
     | MemberRemoved
     | ChannelMuted
     | ChannelRemoved
+    | ContentErased
 )

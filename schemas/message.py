@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from schemas.envelope import Command, Event, Id, Message, Sealable
+from schemas.erasure import ContentErased, RecordErasure
 
 MessageType = Literal["text", "system", "file", "image", "link", "thread_reply"]
 Content = Annotated[str, StringConstraints(max_length=50_000)]
@@ -64,12 +65,6 @@ class ExpireMessage(Command):
     now: str
 
 
-class RecordErasure(Command):
-    """The keys of a message are destroyed: only to be wished once that is so."""
-
-    kind: Literal["record_erasure"] = "record_erasure"
-
-
 class ToggleReaction(Command):
     kind: Literal["toggle_reaction"] = "toggle_reaction"
     reaction: Reaction
@@ -121,12 +116,6 @@ class MessageDeleted(Event):
     kind: Literal["message_deleted"] = "message_deleted"
     private: bool = False
     expired: bool = False
-
-
-class ContentErased(Event):
-    """Nothing opens any longer what the message said, here or in any copy of the log."""
-
-    kind: Literal["content_erased"] = "content_erased"
 
 
 class ReactionAdded(Event):

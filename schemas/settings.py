@@ -162,6 +162,14 @@ class Settings(BaseModel):
     snapshot_every: int = _knob(256, "commits", "Between snapshots of one aggregate.", ge=1)
     payload_bytes_max: int = _knob(1 * MIB, "bytes", "Of one commit.", ge=64 * KIB, le=8 * MIB)
 
+    # --- Erasing ----------------------------------------------------------------------------------
+    erasure_gather_s: float = _knob(
+        1.0, "seconds", "Deletions gather so long; then their keys are destroyed together.", ge=0
+    )
+    expiry_every_s: float = _knob(
+        10.0, "seconds", "Between looks for private messages that have expired.", gt=0
+    )
+
     # --- Reading ----------------------------------------------------------------------------------
     read_wait_s: float = _knob(2.0, "seconds", "A read waits for the position it asks for.", gt=0)
     fold_batch_max: int = _knob(5000, "commits", "Folded into the tables at once.", ge=1)

@@ -29,7 +29,8 @@ from schemas.channel import (
     Role,
     RoleChanged,
 )
-from schemas.envelope import Header, Id, Refused
+from schemas.envelope import SYSTEM, Header, Id, Refused
+from schemas.erasure import ContentErased, RecordErasure
 from schemas.vocabulary import NOUNS
 
 Membership = Register[Role | None]
@@ -43,6 +44,7 @@ class Channel:
         default_factory=lambda: Register[ChannelType | None](None)
     )
     removed: bool = False
+    erased: bool = False
     archived: Register[bool] = field(default_factory=lambda: Register(False))
     members: dict[Id, Membership] = field(default_factory=dict)
     muted: dict[Id, Register[bool]] = field(default_factory=dict)
@@ -74,6 +76,10 @@ def decide(command: ChannelCommand, channel: Channel, author: Id) -> tuple[Chann
             raise Refused("channel_taken", "There is such a channel already.")
         case OpenChannel():
             return _opened(command, author)
+        case RecordErasure() if author != SYSTEM:
+            raise Refused("not_admin", "Only the node itself says so.")
+        case RecordErasure():
+            return (ContentErased(),) if channel.removed and not channel.erased else ()
         case _ if not channel.opened or channel.removed:
             raise Refused("channel_absent", "There is no such channel.")
         case AddMember() | ChangeRole() | RemoveMember() | RemoveChannel() if channel.fixed:
@@ -125,6 +131,8 @@ def evolve(channel: Channel, event: ChannelEvent, header: Header) -> Channel:
             return replace(channel, muted=channel.muted | {header.author: after})
         case ChannelRemoved():
             return replace(channel, removed=True)
+        case ContentErased():
+            return replace(channel, erased=True)
     assert_never(event)
 
 

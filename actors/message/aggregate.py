@@ -7,10 +7,10 @@ from typing import assert_never
 
 from actors.host import Aggregate
 from actors.register import Register
-from schemas.envelope import Header, Id, Refused
+from schemas.envelope import SYSTEM, Header, Id, Refused
+from schemas.erasure import ContentErased, RecordErasure
 from schemas.message import (
     Attachment,
-    ContentErased,
     DeleteMessage,
     EditMessage,
     ExpireMessage,
@@ -23,7 +23,6 @@ from schemas.message import (
     PostMessage,
     ReactionAdded,
     ReactionRemoved,
-    RecordErasure,
     ThreadFollowed,
     ToggleReaction,
 )
@@ -73,6 +72,8 @@ def decide(command: MessageCommand, said: Said, author: Id) -> tuple[MessageEven
         case PostMessage():
             _some(command.content, command.attachments)
             return (MessagePosted(**{**command.__dict__, "kind": "message_posted"}),)
+        case ExpireMessage() | RecordErasure() if author != SYSTEM:
+            raise Refused("not_author", "Only the node itself says so.")
         case RecordErasure():
             return (ContentErased(),) if said.deleted and not said.erased else ()
         case _ if not said.present:

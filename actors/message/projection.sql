@@ -32,4 +32,5 @@ INSERT INTO message_change
 SELECT seq, split_part(id, '.', 2), split_part(id, '.', 1), author, time, clock, origin, kind, data
 FROM batch
 WHERE kind IN ('message_edited', 'message_deleted', 'content_erased', 'reaction_added',
-               'reaction_removed', 'thread_followed');
+               'reaction_removed', 'thread_followed')
+  AND noun = 'message';

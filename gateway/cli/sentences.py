@@ -278,6 +278,7 @@ TELLING: Mapping[str, Tell] = {
     "message_posted": _message,
     "message_edited": _edited,
     "message_deleted": _said("deleted a message"),
+    "content_erased": _said("destroyed the keys of what was said"),
     "reaction_added": _reacted,
     "reaction_removed": _unreacted,
     "thread_followed": _followed,

@@ -23,7 +23,8 @@ from schemas.channel import (
     RemoveMember,
     RoleChanged,
 )
-from schemas.envelope import Command
+from schemas.envelope import SYSTEM, Command
+from schemas.erasure import ContentErased, RecordErasure
 from tests.given import By, given
 
 OPENED = ChannelOpened(name="den", type="private", privacy_mode="private")
@@ -180,3 +181,12 @@ def test_general_is_everybodys_for_good(command: Command) -> None:
 )
 def test_general_has_a_topic_and_a_volume_like_any_other(command: Command) -> None:
     assert given(CHANNEL, GENERAL).when(command).refused is None
+
+
+def test_the_erasure_of_a_removed_channel_is_recorded_once() -> None:
+    gone = (OPENED, ChannelRemoved())
+
+    assert given(CHANNEL, OPENED).when(RecordErasure(), by=SYSTEM) == ()
+    assert given(CHANNEL, *gone).when(RecordErasure(), by=SYSTEM) == (ContentErased(),)
+    assert given(CHANNEL, *gone, ContentErased()).when(RecordErasure(), by=SYSTEM) == ()
+    given(CHANNEL, *gone).when(RecordErasure(), by="ann").refuses("not_admin")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 
 from actors.message.aggregate import MESSAGE
-from schemas.envelope import Command
+from schemas.envelope import SYSTEM, Command
+from schemas.erasure import ContentErased, RecordErasure
 from schemas.message import (
     Attachment,
     DeleteMessage,
     EditMessage,
+    ExpireMessage,
     FollowThread,
     MessageDeleted,
     MessageEdited,
@@ -132,3 +134,41 @@ def test_a_thread_is_followed_once() -> None:
     assert given(MESSAGE, HI, followed).when(FollowThread(followed=False), by="bob") == (
         ThreadFollowed(followed=False),
     )
+
+
+def test_what_is_said_in_private_stays_so() -> None:
+    secret = MessagePosted(content="Hi.", private=True)
+
+    assert given(MESSAGE).when(PostMessage(content="Hi.", private=True)) == (secret,)
+    assert given(MESSAGE, secret).when(EditMessage(content="Ho.")) == (
+        MessageEdited(content="Ho.", private=True),
+    )
+    assert given(MESSAGE, secret).when(DeleteMessage()) == (MessageDeleted(private=True),)
+
+
+def test_what_is_said_in_public_is_changed_in_private() -> None:
+    private = MessageEdited(content="Ho.", private=True)
+
+    assert given(MESSAGE, HI).when(EditMessage(content="Ho.", private=True)) == (private,)
+    assert given(MESSAGE, HI, private).when(DeleteMessage()) == (MessageDeleted(private=True),)
+
+
+def test_a_message_expires_when_it_is_time() -> None:
+    brief = MessagePosted(content="Hi.", expires_at="2030-01-01T00:00:00.000Z", private=True)
+    early, late = (ExpireMessage(now=f"20{year}-01-01T00:00:00.000Z") for year in (29, 30))
+
+    given(MESSAGE, brief).when(early, by=SYSTEM).refuses("message_present")
+    given(MESSAGE, HI).when(late, by=SYSTEM).refuses("message_present")
+    given(MESSAGE, brief).when(late, by="bob").refuses("not_author")
+    assert given(MESSAGE, brief).when(late, by=SYSTEM) == (
+        MessageDeleted(private=True, expired=True),
+    )
+
+
+def test_an_erasure_is_recorded_once_and_only_of_what_is_deleted() -> None:
+    gone = (HI, MessageDeleted())
+
+    assert given(MESSAGE, HI).when(RecordErasure(), by=SYSTEM) == ()
+    assert given(MESSAGE, *gone).when(RecordErasure(), by=SYSTEM) == (ContentErased(),)
+    assert given(MESSAGE, *gone, ContentErased()).when(RecordErasure(), by=SYSTEM) == ()
+    given(MESSAGE, *gone).when(RecordErasure(), by="ann").refuses("not_author")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import orjson
 import pytest
 
+from bus.key_table import VaultUnusable
 from tests.canopy import Caller, Canopy, running
 
 MARKER = "Quetzal-7741"
@@ -29,14 +32,19 @@ async def channel(ann: Caller, **fields: Any) -> str:
 
 async def say(ann: Caller, channel_id: str, content: str, **headers: str) -> dict[str, Any]:
     """What is answered to saying *content*, with an attachment."""
-    body = {
+    answer: dict[str, Any] = await ann.post(
+        "/channels/messages", _draft(channel_id, content), **headers
+    )
+    return answer
+
+
+def _draft(channel_id: str, content: str) -> dict[str, Any]:
+    return {
         "channel_id": channel_id,
         "content": content,
         "attachments": [{"id": "f1", "name": f"{content}.txt"}],
         "security": {"key_id": content},
     }
-    answer: dict[str, Any] = await ann.post("/channels/messages", body, **headers)
-    return answer
 
 
 def files_with(directory: Path, text: bytes) -> list[str]:
@@ -124,9 +132,7 @@ async def test_it_is_followed_live(canopy: Canopy) -> None:
     async with canopy.http.ws_connect(url, headers={"X-API-Key": ann.key}) as page:
         await page.receive_json(timeout=DEADLINE_S)
         posted = await say(ann, private, MARKER)
-        frame = await page.receive_json(timeout=DEADLINE_S)
-        while frame.get("seq") != posted["seq"]:
-            frame = await page.receive_json(timeout=DEADLINE_S)
+        frame = await frame_at(page, posted["seq"])
 
     (event,) = frame["events"]
     assert event["data"]["content"] == MARKER
@@ -155,3 +161,163 @@ async def test_a_repeated_request_is_answered_byte_for_byte(canopy: Canopy) -> N
     answers = [orjson.dumps(await say(ann, private, MARKER, Idempotency_Key="k")) for _ in "ab"]
 
     assert answers[0] == answers[1]
+
+
+async def erased(ann: Caller, key: str, after: int) -> int:
+    """Where the log says that the keys of an aggregate are destroyed, once it does."""
+    url = f"{ann.base}/api/v1/live?after={after}"
+    async with ann.http.ws_connect(url, headers={"X-API-Key": ann.key}) as page:
+        while True:
+            frame = await page.receive_json(timeout=DEADLINE_S)
+            kinds = [event["kind"] for event in frame.get("events", ())]
+            if frame.get("id") == key and "content_erased" in kinds:
+                return int(frame["seq"])
+
+
+async def test_what_is_deleted_cannot_be_read_by_anybody(tmp_path: Path) -> None:
+    async with running(tmp_path, erasure_gather_s=0.0) as canopy:
+        ann = await canopy.owner()
+        private = await channel(ann)
+        posted = await say(ann, private, MARKER, Idempotency_Key="k")
+        stays = await say(ann, private, "stays")
+        message_id = posted["message"]["id"]
+        path = f"/channels/{private}/messages/{message_id}"
+        deleted = await ann.ok("DELETE", path)
+        seq = await erased(ann, f"{private}.{message_id}", deleted["seq"])
+
+        status, _, problem = await ann.call("GET", f"{path}?seq={seq}")
+        (left,) = (await ann.get(f"/channels/{private}/messages"))["messages"]
+        (event,) = (await ann.get(f"/log/{posted['seq']}"))["events"]
+        again = await ann.call(
+            "POST", "/channels/messages", _draft(private, MARKER), {"Idempotency-Key": "k"}
+        )
+        before = (await ann.get(f"/channels/{private}/messages?at={posted['seq']}"))["messages"]
+
+    assert (status, problem["code"]) == (404, "message_absent")
+    assert left == stays["message"]
+    assert (event["data"].get("content"), event["data"]["erased"]) == (None, True)
+    assert (again[0], again[2]["code"]) == (410, "content_erased")
+    assert [(one["content"], one["crypto_state"]) for one in before] == [("", "erased")]
+
+
+async def test_what_was_ready_to_be_sent_is_erased_too(tmp_path: Path) -> None:
+    """Frames of the live page are written once and kept in memory."""
+    async with running(tmp_path, erasure_gather_s=0.0) as canopy:
+        ann = await canopy.owner()
+        private = await channel(ann)
+        url = f"{ann.base}/api/v1/live"
+        async with ann.http.ws_connect(url, headers={"X-API-Key": ann.key}) as page:
+            await page.receive_json(timeout=DEADLINE_S)
+            posted = await say(ann, private, MARKER)
+            first = await frame_at(page, posted["seq"])
+            path = f"/channels/{private}/messages/{posted['message']['id']}"
+            deleted = await ann.ok("DELETE", path)
+            await erased(ann, f"{private}.{posted['message']['id']}", deleted["seq"])
+        async with ann.http.ws_connect(
+            f"{url}?after={posted['seq'] - 1}", headers={"X-API-Key": ann.key}
+        ) as page:
+            second = await frame_at(page, posted["seq"])
+
+    assert first["events"][0]["data"]["content"] == MARKER
+    assert "content" not in second["events"][0]["data"]
+
+
+async def frame_at(page: aiohttp.ClientWebSocketResponse, seq: int) -> Any:
+    """The frame at the position *seq*."""
+    while True:
+        frame = await page.receive_json(timeout=DEADLINE_S)
+        if frame.get("seq") == seq and frame["type"] == "commit":
+            return frame
+
+
+async def test_a_removed_channel_takes_along_what_was_said_in_it(tmp_path: Path) -> None:
+    async with running(tmp_path, erasure_gather_s=0.0) as canopy:
+        ann = await canopy.owner()
+        private, other = await channel(ann), await channel(ann, name="another")
+        posted = [await say(ann, one, MARKER) for one in (private, private, other)]
+        removed = await ann.ok("DELETE", f"/channels/{private}")
+        await erased(ann, private, removed["seq"])
+
+        events = [(await ann.get(f"/log/{one['seq']}"))["events"][0]["data"] for one in posted]
+
+    assert [one.get("content") for one in events] == [None, None, MARKER]
+
+
+async def test_what_expires_is_deleted_and_erased(tmp_path: Path) -> None:
+    async with running(tmp_path, erasure_gather_s=0.0, expiry_every_s=0.2) as canopy:
+        ann = await canopy.owner()
+        private = await channel(ann)
+        body = {"channel_id": private, "content": MARKER, "ttl_seconds": 1}
+        posted = await ann.post("/channels/messages", body)
+        await erased(ann, f"{private}.{posted['message']['id']}", posted["seq"])
+
+        (event,) = (await ann.get(f"/log/{posted['seq']}"))["events"]
+        deletion = next(
+            one for one in (await ann.get("/log?limit=9"))["commits"]
+            if one["events"][0]["kind"] == "message_deleted"
+        )  # fmt: skip
+
+    assert "content" not in event["data"]
+    assert deletion["author"] == "system"
+    assert deletion["events"][0]["data"] == {"private": True, "expired": True}
+
+
+async def test_what_was_deleted_before_a_stop_is_erased_after_it(tmp_path: Path) -> None:
+    async with running(tmp_path, erasure_gather_s=3600.0) as canopy:
+        ann = await canopy.owner()
+        private = await channel(ann)
+        posted = await say(ann, private, MARKER)
+        path = f"/channels/{private}/messages/{posted['message']['id']}"
+        deleted = await ann.ok("DELETE", path)
+    async with running(tmp_path, erasure_gather_s=0.0) as canopy:
+        ann = Caller(canopy.http, canopy.up.url, ann.id, ann.key)
+        await erased(ann, f"{private}.{posted['message']['id']}", deleted["seq"])
+
+        (event,) = (await ann.get(f"/log/{posted['seq']}"))["events"]
+
+    assert "content" not in event["data"]
+
+
+async def test_a_damaged_key_is_told_of_and_is_not_taken_for_an_erased_one(tmp_path: Path) -> None:
+    async with running(tmp_path) as canopy:
+        ann = await canopy.owner()
+        private = await channel(ann)
+        posted = await say(ann, private, MARKER)
+    (segment,) = (tmp_path / "vault").glob("segment-*")
+    raw = bytearray(segment.read_bytes())
+    raw[50] ^= 1
+    segment.write_bytes(raw)
+    async with running(tmp_path) as canopy:
+        ann = Caller(canopy.http, canopy.up.url, ann.id, ann.key)
+        path = f"/channels/{private}/messages"
+        status, _, problem = await ann.call("GET", path)
+        (event,) = (await ann.get(f"/log/{posted['seq']}"))["events"]
+        deleted = await ann.ok("DELETE", f"{path}/{posted['message']['id']}")
+        page = await ann.get(f"{path}?seq={deleted['seq']}")
+
+    assert (status, problem["code"]) == (500, "content_damaged")
+    assert event["data"]["damaged"] is True
+    assert page["messages"] == []
+
+
+@pytest.mark.parametrize("harm", ["gone", "half", "foreign"])
+async def test_no_node_starts_on_a_vault_that_is_not_whole(tmp_path: Path, harm: str) -> None:
+    async with running(tmp_path / "one") as canopy:
+        ann = await canopy.owner()
+        await say(ann, await channel(ann), MARKER)
+    vault = tmp_path / "one" / "vault"
+    if harm == "foreign":
+        async with running(tmp_path / "two"):
+            pass
+        shutil.rmtree(vault)
+        shutil.copytree(tmp_path / "two" / "vault", vault)
+    elif harm == "half":
+        (vault / "keys").write_bytes((vault / "keys").read_bytes()[:100])
+    else:
+        shutil.rmtree(vault)
+    there = sorted(one.name for one in vault.glob("[a-z]*")) if vault.exists() else []
+
+    with pytest.raises(VaultUnusable, match="Put back the vault"):
+        async with running(tmp_path / "one"):
+            pass
+    assert sorted(one.name for one in vault.glob("[a-z]*")) == there

@@ -1,0 +1,165 @@
+"""The eraser: a reactor whose effect is that keys are gone.
+
+Deletion calls for it: of a private message, by its author or by time, and of a channel with all
+that was said in it. Its intents are planned as any reactor's; their effect is the destruction of
+keys in the vault (ADR 0016); and it has happened when the log says so. It reads the log by its tail
+instead of by a consumer, because a consumer of messages would be handed every post: that is the
+price of a fifth of all posts, for deletions that are rare. One process of a node does it at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from actors.reactor import Intent, send
+from bus import codec
+from bus.commands import Commands, Unavailable
+from bus.log import Log, Missing, Stored
+from bus.sealing import owner
+from bus.storage import Storage
+from bus.vault import Vault
+from schemas.channel import ChannelRemoved
+from schemas.envelope import Commit
+from schemas.erasure import RecordErasure
+from schemas.message import MessageDeleted
+from schemas.settings import Settings
+
+NAME = "erase"
+PROGRESS = "erased"
+"""The file that tells how far the log has been worked on; without it, it is read from the start."""
+SIGNS = (b'"message_deleted"', b'"channel_removed"')
+"""What stands in the payload of every commit that calls for erasing, and in few others."""
+NOTED_EVERY = 10_000
+"""Positions without anything to erase, after which progress is noted all the same."""
+HOLD_EVERY_S = 2.0
+RETRY_S = 1.0
+DESTROY_TIMEOUT_S = 120.0
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Deed:
+    """Whose keys are to be destroyed, because of which commit, and what is recorded then."""
+
+    owner: str
+    commit: Commit
+    intent: Intent
+
+
+def plan(commit: Commit) -> Sequence[Deed]:
+    """What *commit* calls for."""
+    noun, key = commit.header.noun, commit.header.key
+    intent = Intent(noun, key, RecordErasure())
+    deeds: list[Deed] = []
+    for event in commit.events:
+        match event:
+            case MessageDeleted(private=True):
+                deeds.append(Deed(owner(noun, key), commit, intent))
+            case ChannelRemoved():
+                deeds.append(Deed(owner("message", key), commit, intent))
+            case _:
+                pass
+    return deeds
+
+
+class Eraser:
+    """Destroys keys as the log calls for it. *storage* is the directory of the vault."""
+
+    def __init__(
+        self, vault: Vault, storage: Storage, log_: Log, commands: Commands, settings: Settings
+    ) -> None:
+        self._vault = vault
+        self._storage = storage
+        self._log = log_
+        self._commands = commands
+        self._settings = settings
+        self._held = False
+        self._noted = 0
+        self._seen = 0
+        self._deeds: list[Deed] = []
+        self._news = asyncio.Event()
+
+    async def run(self) -> None:
+        """Erase, for ever, or until a commit cannot be read: nothing behind it is passed over."""
+        while not self._held:
+            self._held = await asyncio.to_thread(self._storage.hold, NAME)
+            if not self._held:
+                await asyncio.sleep(HOLD_EVERY_S)
+        self._seen = self._noted = await asyncio.to_thread(self._progress)
+        self._deeds.clear()
+        try:
+            async with asyncio.TaskGroup() as group:
+                working = group.create_task(self._work())
+                await self._read()
+                working.cancel()
+        except* (codec.Undecodable, Missing) as poison:
+            reason = str(poison.exceptions[0])
+            remedy = "put back a copy of the log; until then what is deleted keeps its keys"
+            log.critical("eraser_stopped", reason=reason, remedy=remedy)
+
+    async def _read(self) -> None:
+        async for page in self._log.tail(self._noted):
+            self._deeds += _called_for(page)
+            self._seen = page[-1].seq
+            if self._deeds or self._seen - self._noted >= NOTED_EVERY:
+                self._news.set()
+
+    async def _work(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            if self._deeds:
+                await asyncio.sleep(self._settings.erasure_gather_s)
+            deeds, self._deeds, seen = self._deeds, [], self._seen
+            if deeds and not await self._done(deeds):
+                self._deeds = deeds + self._deeds
+                await asyncio.sleep(RETRY_S)
+                self._news.set()
+            else:
+                await asyncio.to_thread(self._note, seen)
+
+    async def _done(self, deeds: Sequence[Deed]) -> bool:
+        """Whether the keys are gone and the log says so; if not, all of it is done again."""
+        done = False
+        try:
+            await self._destroyed({deed.owner for deed in deeds})
+            async with asyncio.TaskGroup() as group:
+                for deed in deeds:
+                    group.create_task(send(NAME, deed.intent, deed.commit, 0, self._commands))
+            done = True
+        except* (OSError, Unavailable) as delayed:  # A disk that is full, a broker that is away.
+            log.warning("erasure_delayed", owners=len(deeds), reason=str(delayed.exceptions[0]))
+        return done
+
+    async def _destroyed(self, owners: Iterable[str]) -> None:
+        """They wait for the vault together, so it is rewritten once."""
+        async with asyncio.TaskGroup() as group:
+            for one in owners:
+                group.create_task(self._vault.destroy(one, DESTROY_TIMEOUT_S))
+
+    def _progress(self) -> int:
+        """The position up to which everything is done; 0 for another log, or none noted."""
+        try:
+            epoch, _, seq = self._storage.read(PROGRESS).decode().partition(" ")
+        except FileNotFoundError:
+            return 0
+        return int(seq) if epoch == self._log.epoch and seq.isdigit() else 0
+
+    def _note(self, seen: int) -> None:
+        self._storage.replace(PROGRESS, f"{self._log.epoch} {seen}".encode())
+        self._noted = seen
+
+
+def _called_for(page: Sequence[Stored]) -> list[Deed]:
+    """What a page of the log calls for. Raises `bus.codec.Undecodable`."""
+    return [
+        deed
+        for one in page
+        if any(sign in one.payload for sign in SIGNS)
+        for deed in plan(codec.decode(one.payload, one.seq))
+    ]
