@@ -18,6 +18,7 @@ from itertools import zip_longest
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from actors.archive_files import Damaged, Files, Sink
@@ -34,13 +35,16 @@ from actors.archive_manifest import (
 from actors.batch import BATCH, COMMITS, Rows, batch
 from actors.projection_file import ProjectionFile
 from bus import codec
+from bus.chain import GENESIS, linked
 from bus.crypto import Identity
 from bus.log import Stored
 from schemas.envelope import Header
 from schemas.settings import Settings
 from schemas.upcasters import UPCASTERS
 
-EMPTY_CHAIN = bytes(32)
+KEYS = "keys.sealed"
+ERASING = ("message_deleted", "content_erased")
+"""Kinds after which nobody shall read what an aggregate said."""
 PLACED = ("seq", "noun", "key", "payload")
 """The columns that make a commit as it lies in the log."""
 
@@ -62,7 +66,8 @@ class Writer:
         self._waiting_bytes = 0
         self._bytes = 0
         self._parts: list[Part] = []
-        self._chain = EMPTY_CHAIN
+        self._place = GENESIS
+        self._keys: Key | None = None
         self.last = 0
 
     def add(self, page: Sequence[Stored], filled: Filled) -> None:
@@ -76,7 +81,7 @@ class Writer:
                 raise Damaged(f"position {self.last + 1} is missing from the log")
             if self._full(len(one.payload)):
                 self._write(filled)
-            self._chain = chained(self._chain, one.payload)
+            self._place = linked(self._place, (one,))
             self._waiting.append(one)
             self._waiting_bytes += len(one.payload)
             self._bytes += len(one.payload)
@@ -91,9 +96,12 @@ class Writer:
         if self._waiting:
             self._write(filled)
 
-    def seal(
-        self, signer: Identity, program: str, epoch: str, tables: Tables, keys: Key | None = None
-    ) -> Manifest:
+    def put_keys(self, sealed: bytes) -> None:
+        """The sealed keys of the node come along."""
+        self._sink.put(KEYS, sealed)
+        self._keys = Key(len(sealed), _sum(sealed))
+
+    def seal(self, signer: Identity, program: str, epoch: str, tables: Tables) -> Manifest:
         """Write the manifest of what has been written, signed by *signer*; it is the last file."""
         made = Manifest(
             format=FORMAT,
@@ -106,11 +114,11 @@ class Writer:
             last=self.last,
             events=sum(part.events for part in self._parts),
             payload_bytes=self._bytes,
-            chain=self._chain.hex(),
+            chain=self._place.digest.hex(),
             shapes=shapes(),
             tables=tables,
             parts=tuple(self._parts),
-            keys=keys,
+            keys=self._keys,
         )
         text = msgspec.json.format(msgspec.json.encode(made), indent=1)
         self._sink.put(SIGNATURE, b64encode(signer.sign("backup", text)))
@@ -174,6 +182,17 @@ class Archive:
             raise Damaged(f"{part.events_name} has {facts.num_rows} of {part.events} rows")
         return facts, commits
 
+    def erased(self) -> set[str]:
+        """Whose keys are destroyed (`bus.vault`), as far as this log tells: the owner of each
+        aggregate whose content was erased, or is to be. Raises `Damaged`."""
+        owners: set[str] = set()
+        for part in self.manifest.parts:
+            facts, _ = self._foldable(part)
+            rows = facts.filter(pc.is_in(facts.column("kind"), pa.array(ERASING)))
+            nouns, keys = rows.column("noun").to_pylist(), rows.column("id").to_pylist()
+            owners |= {f"{noun}.{key}" for noun, key in zip(nouns, keys, strict=True)}
+        return owners
+
     def keys(self) -> bytes | None:
         """The sealed file of keys, None when none came along."""
         told = self.manifest.keys
@@ -233,18 +252,17 @@ class Proof:
 
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
-        self._chain = EMPTY_CHAIN
+        self._place = GENESIS
 
     def take(self, part: Part) -> list[Stored]:
         """The commits of *part*, which comes next. Raises `Damaged`."""
         commits = self._archive.commits(part)
-        for one in commits:
-            self._chain = chained(self._chain, one.payload)
+        self._place = linked(self._place, commits)
         return commits
 
     def end(self) -> None:
         """All parts were taken. Raises `Damaged` when they are not what was copied."""
-        if self._chain.hex() != self._archive.manifest.chain:
+        if self._place.digest.hex() != self._archive.manifest.chain:
             raise Damaged("the commits do not have the running hash that the manifest tells")
 
     def tables(self, file: ProjectionFile) -> bool:
@@ -254,14 +272,6 @@ class Proof:
         if (name := told.differ(made)) != "":
             raise Damaged(f"the table {name} is not the one that the manifest tells of")
         return told.like(made)
-
-
-KEYS = "keys.sealed"
-
-
-def chained(chain: bytes, payload: bytes) -> bytes:
-    """The running hash after *payload*."""
-    return blake2b(chain + payload, digest_size=32).digest()
 
 
 def shapes() -> str:

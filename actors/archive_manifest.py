@@ -65,9 +65,8 @@ class Key(Struct, frozen=True, forbid_unknown_fields=True):
 class Manifest(Struct, frozen=True, forbid_unknown_fields=True):
     """What an archive holds, signed by the node that made it.
 
-    `chain` is the running hash over all payloads (hex): BLAKE2b-256 of the one before and the
-    payload, from 32 zero bytes on. `shapes` names the shapes in which events were written: a
-    program that knows others reads the payloads instead.
+    `chain` is the running hash over the log at its `last` position (`bus.chain`), in hex. `shapes`
+    names the shapes in which events were written: a program that knows others reads the payloads.
     """
 
     format: int

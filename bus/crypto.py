@@ -3,14 +3,15 @@
 Read `Identity` first, then the codec of sealed fields at the end. Everything is a published
 construction from libsodium (Ed25519, X25519, XChaCha20-Poly1305, Argon2id) or BLAKE2b of RFC 7693;
 what is ours is only the separation of purposes: two closed lists, so that no signature and no key
-made for one use can be taken for another (docs/decisions: ADR 0004).
+made for one use can be taken for another (docs/decisions: ADR 0004). Long because there is one
+such room, and what is in it should be read together.
 """
 
 from __future__ import annotations
 
 from base64 import b32encode, b64decode, b64encode, urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as NotBase64
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from hmac import compare_digest
@@ -18,7 +19,7 @@ from secrets import token_bytes
 from typing import Any, Literal, get_args
 
 import orjson
-from nacl import pwhash
+from nacl import bindings, pwhash
 from nacl.bindings import crypto_scalarmult_base, sodium_pad, sodium_unpad
 from nacl.exceptions import BadSignatureError, CryptoError
 from nacl.secret import Aead, SecretBox
@@ -39,6 +40,9 @@ SECRET_BYTES = 32
 SEALED_VERSION = b"\x01"
 ALGORITHM = "xchacha20poly1305-padme"
 PADDING_MIN_BYTES = 64
+MESSAGE = bindings.crypto_secretstream_xchacha20poly1305_TAG_MESSAGE
+FINAL = bindings.crypto_secretstream_xchacha20poly1305_TAG_FINAL
+STREAM_HEADER_BYTES = bindings.crypto_secretstream_xchacha20poly1305_HEADERBYTES
 
 
 class Forged(Exception):
@@ -220,6 +224,71 @@ def _stretched(passphrase: str, salt: bytes, cost: Cost) -> bytes:
     return pwhash.argon2id.kdf(
         SecretBox.KEY_SIZE, passphrase.encode(), salt, cost.passes, cost.memory_bytes
     )
+
+
+# --- Many secrets under a passphrase -------------------------------------------------------------
+#
+# One line of JSON that tells salt and cost, the header of a libsodium secretstream
+# (XChaCha20-Poly1305), and its messages, each with its length before it. The line is bound to every
+# message; the last message is marked as the last, so that nothing can be cut off.
+
+
+def seal_stream(pieces: Iterable[bytes], passphrase: str, cost: Cost) -> Iterator[bytes]:
+    """*pieces* as bytes that only *passphrase* opens."""
+    salt = token_bytes(pwhash.argon2id.SALTBYTES)
+    told = {"v": 1, "kdf": "argon2id", "passes": cost.passes, "memory_bytes": cost.memory_bytes}
+    line = orjson.dumps(told | {"salt": b64encode(salt).decode()}) + b"\n"
+    state = bindings.crypto_secretstream_xchacha20poly1305_state()
+    key = _stretched(passphrase, salt, cost)
+    yield line + bindings.crypto_secretstream_xchacha20poly1305_init_push(state, key)
+    for piece in pieces:
+        yield _pushed(state, piece, line, MESSAGE)
+    yield _pushed(state, b"", line, FINAL)
+
+
+def open_stream(data: bytes, passphrase: str) -> Iterator[bytes]:
+    """The pieces of what `seal_stream` sealed. Raises `PassphraseWrong`, or `Unsealable` for bytes
+    that were altered, or cut off."""
+    line, _, rest = data.partition(b"\n")
+    try:
+        told = orjson.loads(line)
+        cost, salt = (
+            Cost(int(told["passes"]), int(told["memory_bytes"])),
+            _from_base64(told["salt"]),
+        )
+        if cost.memory_bytes > pwhash.argon2id.MEMLIMIT_SENSITIVE or cost.passes > 64:
+            raise Unsealable("asks for more work than anything of ours")
+        key = _stretched(passphrase, salt, cost)
+    except (ValueError, KeyError, TypeError) as error:
+        raise Unsealable("is not sealed under a passphrase") from error
+    state = bindings.crypto_secretstream_xchacha20poly1305_state()
+    head = rest[:STREAM_HEADER_BYTES]
+    position, first, tag = len(head), True, MESSAGE
+    try:
+        bindings.crypto_secretstream_xchacha20poly1305_init_pull(state, head, key)
+        while tag != FINAL:
+            size = int.from_bytes(rest[position : position + 4], "big")
+            box = rest[position + 4 : position + 4 + size]
+            position += 4 + size
+            if position > len(rest):
+                raise Unsealable("was cut off")
+            piece, tag = bindings.crypto_secretstream_xchacha20poly1305_pull(
+                state, box, line + b"\n"
+            )
+            first = False
+            if tag != FINAL:
+                yield bytes(piece)
+    except (CryptoError, ValueError) as error:
+        if first:
+            raise PassphraseWrong("the passphrase does not open this backup") from error
+        raise Unsealable("was altered, or cut off") from error
+    if position != len(rest):
+        raise Unsealable("goes on behind its end")
+
+
+def _pushed(state: Any, piece: bytes, line: bytes, tag: int) -> bytes:
+    box = bindings.crypto_secretstream_xchacha20poly1305_push(state, piece, line, tag)
+    return len(box).to_bytes(4, "big") + bytes(box)
 
 
 # --- What lies outside the log, each under a key of its own --------------------------------------

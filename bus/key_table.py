@@ -61,11 +61,12 @@ class KeyTable:
         self._vault = vault
         self._where = where
 
-    def create(self) -> None:
-        """Begin an empty vault in the place of whatever lies there."""
+    def create(self, following: int = 1) -> None:
+        """Begin an empty vault in the place of whatever lies there. Its segments are numbered from
+        *following*: what has a lower number counts as destroyed."""
         for name in self._storage.names():
             self._storage.remove(name)
-        first = Table(1, new_key(), 1, {})
+        first = Table(1, new_key(), following, {})
         self._write(first)
         self._storage.put(SLOTS, 0, BLANK + BLANK)
         self._storage.put(SLOTS, _offset(1), self._slot(first))

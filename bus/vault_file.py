@@ -36,3 +36,15 @@ def vault_in(directory: Path, identity: Identity) -> Vault:
     except BaseException:
         storage.close()
         raise
+
+
+def vault_after(directory: Path, identity: Identity, following: int) -> None:
+    """The node in *directory* has an empty vault, to which every key in a segment below *following*
+    was destroyed: its log was restored, and the keys were not."""
+    storage = Directory(directory / DIRECTORY)
+    name = token_hex(8)
+    try:
+        KeyTable(storage, identity, name, str(storage.path)).create(following)
+    finally:
+        storage.close()
+    name_vault(directory, name)

@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from hashlib import sha256
 from zlib import crc32
 
+import structlog
 from argon2 import PasswordHasher
 from argon2.exceptions import VerifyMismatchError
 from itsdangerous import BadSignature, Signer
 
-from bus.crypto import Identity
+from bus.crypto import Identity, Unsealable
 from gateway.directory import Account, ApiKey, Code, Directory, Session
 from gateway.errors import refuse
 from gateway.policy import ALL_SCOPES, NOBODY, Principal
@@ -92,6 +93,9 @@ def require_strength(password: str) -> None:
         raise refuse("weak_password", errors=[fault])
 
 
+log = structlog.get_logger()
+
+
 class Passwords:
     """Hashing and checking, in threads, few at once: each takes 64 MiB for some 50 ms."""
 
@@ -118,7 +122,10 @@ class Passwords:
         hashed = NOBODYS_HASH
         if account is not None:
             sealed, bound = account.password_sealed, account.id.encode()
-            hashed = self._identity.unseal("password", sealed, bound).decode()
+            try:
+                hashed = self._identity.unseal("password", sealed, bound).decode()
+            except Unsealable:  # Restored without keys: nobody's password, until it is set anew.
+                log.warning("password_unusable", id=account.id, remedy="canopy user password")
         async with self._places:
             return await asyncio.to_thread(self._verify, hashed, password)
 

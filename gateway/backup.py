@@ -10,24 +10,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from actors.__main__ import durables
 from actors.archive import Writer, tables_of
-from actors.archive_files import Sink, directory_sink, workplace
+from actors.archive_files import Sink, directory_sink, tar_sink, workplace
 from actors.archive_manifest import Manifest
 from actors.batch import Rows
 from actors.projection_file import ProjectionFile
 from actors.rooms import statements
 from bus.attachment import Bus, attached, prepared
 from bus.connection import located
+from bus.crypto import Cost
 from bus.disk import free_room
 from bus.holding import hold, holder
 from bus.identity_file import FILE, identify
 from bus.jetstream import JetStreamLog
+from bus.key_copy import sealed_keys
+from bus.ledger import Ledger, Proof
+from bus.marks import storage
 from bus.roles import Endpoint
 from bus.server import broker
 from bus.telemetry import Telemetry
@@ -54,17 +58,34 @@ class NoRoom(Exception):
 async def export(settings: Settings, path: Path, progress: Progress) -> Manifest:
     """The manifest of the log that now lies in the directory *path*.
 
-    Raises `NoNode`, `NoRoom`, `actors.archive_files.Taken`, `Damaged`, and what keeps a node from
-    running.
+    Raises `NoNode`, `NoRoom`, `actors.archive_files.Taken`, `Damaged`, `bus.alarm.Broken` for a log
+    that is not what was written, `bus.marks.MarksDamaged`, and what keeps a node from running.
     """
     async with reading(settings) as bus:
-        log = await JetStreamLog.info(bus.wire, settings)
-        head = int(log["state"]["last_seq"])
-        room = Room(path, settings.disk_reserve_bytes)
-        room.require(int(log["state"]["bytes"] * PACKED_SHARE))
-        with directory_sink(path) as sink:
-            manifest = await Copy(bus, sink, room, progress).run(head)
-    return manifest
+        return await _copied(bus, path, directory_sink, progress, None)
+
+
+async def backup(
+    settings: Settings, path: Path, progress: Progress, seal: str | None = None
+) -> Manifest:
+    """The manifest of the log that now lies in the one file *path*, as `export` has it; the keys of
+    the node lie beside it, sealed under the passphrase *seal*, if there is one."""
+    async with reading(settings) as bus:
+        return await _copied(bus, path, tar_sink, progress, seal)
+
+
+async def _copied(
+    bus: Bus,
+    path: Path,
+    sink_at: Callable[[Path], AbstractContextManager[Sink]],
+    progress: Progress,
+    seal: str | None,
+) -> Manifest:
+    log = await JetStreamLog.info(bus.wire, bus.settings)
+    room = Room(path, bus.settings.disk_reserve_bytes)
+    room.require(int(log["state"]["bytes"] * PACKED_SHARE))
+    with sink_at(path) as sink:
+        return await Copy(bus, sink, room, progress).run(int(log["state"]["last_seq"]), seal)
 
 
 @asynccontextmanager
@@ -120,8 +141,12 @@ class Copy:
         self._room = room
         self._progress = progress
 
-    async def run(self, head: int) -> Manifest:
-        """The manifest of the archive, which now holds the positions up to *head*."""
+    async def run(self, head: int, seal: str | None) -> Manifest:
+        """The manifest of the archive, which now holds the positions up to *head*, and the keys
+        under the passphrase *seal* if there is one.
+
+        Keys are copied after the log: they were kept before what is sealed under them was stored.
+        """
         with ExitStack() as stack:
             place = stack.enter_context(workplace(self._settings.data_directory / WORKPLACE))
             self._file = ProjectionFile(
@@ -131,16 +156,31 @@ class Copy:
                 self._settings.projection_memory_bytes_max,
             )
             stack.callback(self._file.close)
+            proof = await asyncio.to_thread(self._known)
             async for page in self._bus.log.tail(0, head):
+                if proof is not None:
+                    proof.hear(page)
                 await asyncio.to_thread(self._writer.add, page, self._filled)
                 self._progress(self._writer.last, head)
             await asyncio.to_thread(self._writer.finish, self._filled)
-            return await asyncio.to_thread(self._seal)
+            return await asyncio.to_thread(self._seal, seal)
+
+    def _known(self) -> Proof | None:
+        """What holds the log against what is known of it beside it, if that is of this log."""
+        kept = storage(self._settings)
+        try:
+            ledger = Ledger.load(kept)
+        finally:
+            kept.close()
+        return Proof(ledger) if ledger and ledger.epoch == self._bus.log.epoch else None
 
     def _filled(self, facts: Rows, commits: Rows, first: int, last: int) -> None:
         self._room.require(0)
         self._file.fold_rows(facts, commits, first, last)
 
-    def _seal(self) -> Manifest:
+    def _seal(self, seal: str | None) -> Manifest:
         bus, tables = self._bus, tables_of(self._file)
+        if seal is not None:
+            data = self._settings.data_directory
+            self._writer.put_keys(sealed_keys(data, bus.identity, seal, Cost()))
         return self._writer.seal(bus.identity, VERSION, bus.log.epoch, tables)

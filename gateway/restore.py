@@ -8,10 +8,12 @@ compared and not sent again.
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 import tempfile
+from collections.abc import Collection, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,10 +29,15 @@ from bus.crypto import Identity, identity, new_secrets
 from bus.faults import point
 from bus.holding import hold
 from bus.identity_file import FILE, keep
+from bus.inspection import noted
+from bus.key_copy import KeyCopy, erase, opened_keys, put_vault
 from bus.log import Stored
+from bus.marks import storage
 from bus.refill import refill
 from bus.server import broker
 from bus.telemetry import Telemetry
+from bus.vault_file import DIRECTORY as VAULT
+from bus.vault_file import vault_after
 from gateway.__main__ import PROJECTIONS
 from gateway.backup import Progress, Room
 from gateway.draft import Draft
@@ -38,6 +45,9 @@ from gateway.node import passphrase
 from gateway.reads import Reads
 from schemas.settings import Settings
 
+SEALED = b'"sealed":{'
+KEY_NAME = re.compile(rb'"key":"([0-9a-f]{1,12})-[0-9a-f]+"')
+"""How a sealed field names its key: by the segment in which it lies, and its place there."""
 ROOM_SHARE = 2
 """Log and tables take no more than so many times the bytes of the payloads."""
 
@@ -53,14 +63,17 @@ class Proven:
     """The node that was made of it, if one was."""
 
 
-async def prove(settings: Settings, path: Path, progress: Progress) -> Proven:
+async def prove(
+    settings: Settings, path: Path, progress: Progress, unseal: str | None = None
+) -> Proven:
     """That the archive at *path* is whole, and what a restore would make of it; nothing is kept.
 
-    Raises `Damaged`, `Unsuitable` or `Poison`.
+    With *unseal*, a passphrase, also that it opens the keys. Raises as `restore` does.
     """
     with opened(path) as files, tempfile.TemporaryDirectory(prefix="canopy-") as place:
         archive = Archive(files)
         manifest, proof = archive.manifest, Proof(archive)
+        await asyncio.to_thread(unsealed, archive, unseal)
         for part in manifest.parts:
             await asyncio.to_thread(proof.take, part)
             progress(part.last, manifest.last)
@@ -72,14 +85,25 @@ async def prove(settings: Settings, path: Path, progress: Progress) -> Proven:
             return Proven(manifest, await asyncio.to_thread(proof.tables, file))
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How an archive is restored: `unseal` opens the keys that came along (None leaves them aside),
+    `erased` are later archives whose erasures count here too, and with `reread` the log is read
+    back and the tables are made of that a second time."""
+
+    unseal: str | None = None
+    erased: tuple[Path, ...] = ()
+    reread: bool = False
+
+
 async def restore(
-    settings: Settings, path: Path, progress: Progress, *, reread: bool = False
+    settings: Settings, path: Path, progress: Progress, wish: Wish | None = None
 ) -> Proven:
     """A node in the settings' directory, which was empty, made of the archive at *path*.
 
-    With *reread* its log is read back, and its tables are made of that a second time. Raises
-    `Damaged`, `Unsuitable`, `Poison`, `actors.archive_files.Taken`, `gateway.backup.NoRoom`,
-    `bus.log.Unstored`, and what keeps a node from running; no node can start in the directory then.
+    Raises `Damaged`, `Unsuitable`, `Poison`, `actors.archive_files.Taken`, `gateway.backup.NoRoom`,
+    `bus.crypto.PassphraseWrong` or `Unsealable`, `bus.log.Unstored`, and what keeps a node from
+    running; no node can start in the directory then.
     """
     if settings.nats_url:
         raise Unsuitable("a node is restored with its own broker: unset nats_url")
@@ -90,12 +114,36 @@ async def restore(
             draft = Draft(settings.data_directory, archive.digest)
             compared = archive.manifest.tables.version == statements().version
             if not draft.made:
+                wish = wish or Wish()
+                keys = await asyncio.to_thread(unsealed, archive, wish.unseal)
+                owners = await asyncio.to_thread(_erased, archive, wish.erased)
                 room = Room(settings.data_directory / FILE, settings.disk_reserve_bytes)
                 room.require(ROOM_SHARE * archive.manifest.payload_bytes)
                 draft.begin()
-                compared = await Making(settings, archive, draft, progress).run(reread=reread)
+                making = Making(settings, archive, draft, progress)
+                compared = await making.run(keys, owners, reread=wish.reread)
             draft.move()
             return Proven(archive.manifest, compared, draft.made)
+
+
+def unsealed(archive: Archive, passphrase: str | None) -> KeyCopy | None:
+    """The keys in *archive*, None without a passphrase. Raises `PassphraseWrong`, `Unsealable`, or
+    `Unsuitable` when none came along."""
+    if passphrase is None:
+        return None
+    sealed = archive.keys()
+    if sealed is None:
+        raise Unsuitable("there are no keys in it that a passphrase could open")
+    return opened_keys(sealed, passphrase)
+
+
+def _erased(archive: Archive, later: tuple[Path, ...]) -> set[str]:
+    """Whose keys are not to be restored: erased in *archive*, or in one of those taken *later*."""
+    owners = archive.erased()
+    for path in later:
+        with opened(path) as files:
+            owners |= Archive(files).erased()
+    return owners
 
 
 class Making:
@@ -109,18 +157,34 @@ class Making:
         self._draft = draft
         self._progress = progress
         self._proof = Proof(archive)
+        self._segment = 0
+        """The last segment of a vault of which the log names a key."""
 
-    async def run(self, *, reread: bool) -> bool:
-        """All of the node is in the draft: whether its tables were compared."""
+    async def run(self, keys: KeyCopy | None, erased: Collection[str], *, reread: bool) -> bool:
+        """All of the node is in the draft: whether its tables were compared. It has the root and
+        the vault of *keys*, but for the keys of who is *erased*."""
+        fresh = new_secrets()
+        node = identity(replace(fresh, root=keys.root) if keys else fresh)
         try:
-            node = identity(new_secrets())
             compared = await self._fill(node, reread=reread)
         except (Damaged, Poison):
             self._draft.discard()  # Trying again would end alike.
             raise
-        keep(self._draft.path, node, passphrase(self._settings))
+        await asyncio.to_thread(self._identify, node, keys)
+        if keys is not None and keys.vault:
+            await erase(self._draft.path, node, erased)
         await asyncio.to_thread(self._draft.finish, node.node_id)
         return compared
+
+    def _identify(self, node: Identity, keys: KeyCopy | None) -> None:
+        """The draft has an identity, and the vault that goes with it."""
+        for one in (self._draft.path / FILE, self._draft.path / VAULT):
+            _gone(one)  # An earlier attempt has made another.
+        keep(self._draft.path, node, passphrase(self._settings))
+        if keys is None and self._segment:
+            vault_after(self._draft.path, node, self._segment + 1)
+        elif keys is not None and keys.vault:
+            put_vault(self._draft.path, keys)
 
     async def _fill(self, node: Identity, *, reread: bool) -> bool:
         settings, telemetry = self._settings, Telemetry("canopy-restore")
@@ -128,6 +192,7 @@ class Making:
             await prepared(running.endpoint, settings, durables())
             async with attached(running.endpoint, "actors", node, settings, telemetry) as bus:
                 await self._log(bus)
+                await self._marked(bus)
                 compared = await asyncio.to_thread(self._tables, bus.log.epoch)
                 if reread:
                     await _reread(bus)
@@ -138,6 +203,7 @@ class Making:
         head = await bus.log.head()
         for part in self._archive.manifest.parts:
             commits = await asyncio.to_thread(self._proof.take, part)
+            self._segment = max(self._segment, _last_segment(commits))
             if part.first <= head:
                 there = await _read(bus, part.first - 1, min(part.last, head))
                 if there != commits[: len(there)]:
@@ -146,6 +212,16 @@ class Making:
             await refill(bus.wire, bus.settings, commits)
             self._progress(part.last, self._archive.manifest.last)
         self._proof.end()
+
+    async def _marked(self, bus: Bus) -> None:
+        """What is known of the log beside it is what can be read of it now: what was copied."""
+        kept = storage(bus.settings)
+        try:
+            ledger = await noted(bus.log, kept, self._archive.manifest.last)
+        finally:
+            kept.close()
+        if ledger.tip.digest.hex() != self._archive.manifest.chain:
+            raise Damaged("the log that was restored is not the one that was copied")
 
     def _tables(self, epoch: str) -> bool:
         """The tables are made of the archive: whether they were compared."""
@@ -156,6 +232,19 @@ class Making:
         with closing(ProjectionFolder(place, statements(), epoch, limit).fresh()) as file:
             self._archive.fill(file, lambda part: point("restore.folded"))
             return self._proof.tables(file)
+
+
+def _last_segment(commits: Sequence[Stored]) -> int:
+    """The last segment of a vault of which *commits* name a key, 0 when they name none."""
+    sealed = (one.payload for one in commits if SEALED in one.payload)
+    return max((int(n, 16) for payload in sealed for n in KEY_NAME.findall(payload)), default=0)
+
+
+def _gone(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 async def _read(bus: Bus, after: int, until: int) -> list[Stored]:

@@ -25,7 +25,9 @@ PREFIX = "CANOPY_"
 CONFIG = "CANOPY_CONFIG"
 SHORT = {"CANOPY_DATA": "data_directory"}
 """Variables with a name of their own; the full one (`CANOPY_DATA_DIRECTORY`) wins."""
-OTHERS = frozenset({CONFIG, "CANOPY_URL", "CANOPY_API_KEY", "CANOPY_PASSWORD"})
+OTHERS = frozenset(
+    {CONFIG, "CANOPY_URL", "CANOPY_API_KEY", "CANOPY_PASSWORD", "CANOPY_BACKUP_PASSPHRASE"}
+)
 """Variables that speak to the command line and are no settings."""
 DEFAULT = "default"
 PASSWORD_IN_URL = re.compile(r"(://[^/@:]*:)[^/@]*@")

@@ -23,7 +23,7 @@ KEEPING = "Copies"
 TALKING = "Talking"
 WATCHING = "The log"
 ALONE = frozenset(
-    {"up", "run", "doctor", "config", "bench", "export", "restore", "import", "vouch"}
+    {"up", "run", "doctor", "config", "bench", "backup", "export", "restore", "import", "vouch"}
 )
 """Commands that speak to no node."""
 
@@ -67,8 +67,9 @@ def tree() -> Any:
     app.add_typer(log.app, name="log", help="What has been stored.", rich_help_panel=WATCHING)
     for command in (node.verify, node.rebuild, node.vouch):
         app.command(rich_help_panel=WATCHING)(command)
-    app.command(rich_help_panel=KEEPING)(archive.export)
+    app.command(rich_help_panel=KEEPING)(archive.backup)
     app.command(rich_help_panel=KEEPING)(archive.restore)
+    app.command(rich_help_panel=KEEPING)(archive.export)
     app.command("import", rich_help_panel=KEEPING)(archive.import_)
     group = typer.main.get_command(app)
     share(group, ALONE, LOOKING_BACK)

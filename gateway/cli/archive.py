@@ -12,6 +12,7 @@ from rich.text import Text
 from gateway.cli.call import Call
 from gateway.cli.config import Data, File, configured
 from gateway.cli.exits import Exit, Failure
+from gateway.cli.secrets import passphrase
 from gateway.cli.terminal import facts
 
 
@@ -33,9 +34,36 @@ def export(
     terminal.answer(told, _written(told))
 
 
+def backup(
+    context: typer.Context,
+    path: Annotated[Path, typer.Argument(help="The file to make.", show_default=False)],
+    with_keys: Annotated[
+        bool,
+        typer.Option(
+            "--with-keys",
+            help="Also the node's keys, under a passphrase: CANOPY_BACKUP_PASSPHRASE, or typed.",
+        ),
+    ] = False,
+    data: Data = None,
+    config: File = None,
+) -> None:
+    """Write all that the node knows into one new file; the node may run meanwhile.
+
+    Without --with-keys nobody can read in it what was said in private, nor use its passwords. Reads
+    the data directory itself: run it where the node runs, as the user who runs it.
+    """
+    from gateway.cli import copying  # noqa: PLC0415  # brings in all that a node is made of
+
+    terminal = Call.of(context).terminal
+    settings = configured(config, data_directory=data).settings
+    seal = passphrase(terminal, new=True) if with_keys else None
+    told = copying.backup(settings, path, terminal, seal)
+    terminal.answer(told, _written(told))
+
+
 Archived = Annotated[
     Path,
-    typer.Argument(metavar="PATH", help="An export, or a backup.", exists=True, show_default=False),
+    typer.Argument(metavar="PATH", help="A backup, or an export.", exists=True, show_default=False),
 ]
 
 
@@ -49,14 +77,27 @@ def restore(
             "--verify", help="Read back what was restored; without --data, keep nothing of it."
         ),
     ] = False,
+    without_keys: Annotated[
+        bool, typer.Option("--without-keys", help="Leave the keys in it aside.")
+    ] = False,
+    erased: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--erased",
+            help="A later backup or export: what was erased by then stays erased.",
+            exists=True,
+            show_default=False,
+        ),
+    ] = None,
     config: File = None,
 ) -> None:
-    """Make a node of an export or a backup, in a data directory that is empty.
+    """Make a node of a backup or an export, in a data directory that is empty.
 
     It has the same log and the same tables, and a node id of its own. With --verify and without
     --data it only proves that the archive is whole, and that a node can be made of it.
     """
     from gateway.cli import copying  # noqa: PLC0415  # brings in all that a node is made of
+    from gateway.restore import Wish  # noqa: PLC0415  # the same
 
     terminal = Call.of(context).terminal
     if data is None and not verify:
@@ -67,16 +108,19 @@ def restore(
             "data_needed",
         )
     settings = configured(config, data_directory=data).settings
+    keyed = not without_keys and copying.has_keys(path, settings)
+    unseal = passphrase(terminal, new=False) if keyed else None
     if data is None:
-        told = copying.prove(settings, path, terminal)
+        told = copying.prove(settings, path, terminal, unseal)
     else:
-        told = copying.restore(settings, path, terminal, reread=verify)
-    terminal.answer(told, _made(told))
+        wish = Wish(unseal, tuple(erased or ()), verify)
+        told = copying.restore(settings, path, terminal, wish)
+    terminal.answer(told, _made(told | {"opened": unseal is not None}))
 
 
 def import_(context: typer.Context, path: Archived, data: Data = None, config: File = None) -> None:
     """Make a node of an export: the same as `restore`, by the name that goes with `export`."""
-    restore(context, path, data, verify=False, config=config)
+    restore(context, path, data, verify=False, without_keys=True, config=config)
 
 
 def _made(told: dict[str, Any]) -> Group:
@@ -90,6 +134,9 @@ def _made(told: dict[str, Any]) -> Group:
         return Group(Text.assemble(("✓ ", "good"), "The archive is whole."), facts(rows))
     start = f"canopy up --data {told['data']}"
     rows += [("new node", told["restored"]), ("start", Text(start, "command"))]
+    if not told["opened"]:
+        command = f"canopy user password NAME --data {told['data']}"
+        rows += [("keys", "none: passwords are set anew"), ("", Text(command, "command"))]
     return Group(Text.assemble(("✓ ", "good"), "The node is restored."), facts(rows))
 
 
@@ -99,6 +146,7 @@ def _written(told: dict[str, Any]) -> Group:
         ("node", told["node"]),
         ("positions", f"1 to {told['last']:,}, {told['events']:,} events"),
         ("size", f"{told['bytes'] / 1e6:,.1f} MB"),
+        ("keys", "sealed under the passphrase" if told["keys"] else "none"),
     ]
     return Group(Text.assemble(("✓ ", "good"), "Everything up to that position is in it."),
                  facts(rows))  # fmt: skip

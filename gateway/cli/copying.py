@@ -15,12 +15,16 @@ from typing import Any, TypeVar
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from actors.archive_files import Damaged, Taken
+from actors.archive import Archive
+from actors.archive_files import Damaged, Taken, opened
 from actors.archive_manifest import Manifest, Unsuitable
 from actors.projection_file import Poison
+from bus.alarm import Broken
+from bus.crypto import PassphraseWrong, Unsealable
 from bus.faults import arm
-from bus.log import Unstored
-from gateway import backup
+from bus.log import Missing, Unstored
+from bus.marks import MarksDamaged
+from gateway import backup as taking
 from gateway import restore as restoring
 from gateway.cli.exits import Exit, Failure
 from gateway.cli.running import failures
@@ -28,32 +32,47 @@ from gateway.cli.terminal import Terminal
 from schemas.settings import Settings
 
 Result = TypeVar("Result")
-Work = Callable[[backup.Progress], Coroutine[Any, Any, Result]]
+Work = Callable[[taking.Progress], Coroutine[Any, Any, Result]]
 
 
 def export(settings: Settings, path: Path, terminal: Terminal) -> dict[str, Any]:
     """What was written into *path*. Raises `Failure`."""
     manifest = _shown(
-        lambda progress: backup.export(settings, path, progress), "copying", settings, terminal
+        lambda progress: taking.export(settings, path, progress), "copying", settings, terminal
     )
     return _told(path, manifest)
 
 
-def prove(settings: Settings, path: Path, terminal: Terminal) -> dict[str, Any]:
+def backup(settings: Settings, path: Path, terminal: Terminal, seal: str | None) -> dict[str, Any]:
+    """What was written into *path*; with the keys, sealed under *seal*. Raises `Failure`."""
+    manifest = _shown(
+        lambda told: taking.backup(settings, path, told, seal), "copying", settings, terminal
+    )
+    return _told(path, manifest)
+
+
+def prove(settings: Settings, path: Path, terminal: Terminal, unseal: str | None) -> dict[str, Any]:
     """What the archive at *path* is, all of which was proven. Raises `Failure`."""
     proven = _shown(
-        lambda told: restoring.prove(settings, path, told), "proving", settings, terminal
+        lambda told: restoring.prove(settings, path, told, unseal), "proving", settings, terminal
     )
     return _proven(path, settings, proven)
 
 
-def restore(settings: Settings, path: Path, terminal: Terminal, *, reread: bool) -> dict[str, Any]:
+def restore(
+    settings: Settings, path: Path, terminal: Terminal, wish: restoring.Wish
+) -> dict[str, Any]:
     """What was made of the archive at *path*. Raises `Failure`."""
     proven = _shown(
-        lambda told: restoring.restore(settings, path, told, reread=reread),
-        "restoring", settings, terminal,
-    )  # fmt: skip
+        lambda told: restoring.restore(settings, path, told, wish), "restoring", settings, terminal
+    )
     return _proven(path, settings, proven)
+
+
+def has_keys(path: Path, settings: Settings) -> bool:
+    """Whether sealed keys came along with the archive at *path*. Raises `Failure`."""
+    with _ends(settings), opened(path) as files:
+        return Archive(files).manifest.keys is not None
 
 
 def _proven(path: Path, settings: Settings, proven: restoring.Proven) -> dict[str, Any]:
@@ -96,15 +115,27 @@ def _ends(settings: Settings) -> Iterator[None]:
     try:
         with _full(), failures(settings):
             yield
-    except backup.NoNode as error:
+    except taking.NoNode as error:
         raise Failure(Exit.USAGE, str(error), "Name it with --data.", "node_absent") from error
     except Taken as error:
         raise Failure(Exit.NO, f"{error}.", "", "taken") from error
-    except backup.NoRoom as error:
+    except taking.NoRoom as error:
         raise Failure(Exit.NO, str(error), "Make room, or write elsewhere.", "disk_full") from error
+    except (Broken, MarksDamaged, Missing) as error:
+        remedy = "Keep this directory aside, and restore your last backup into another one."
+        raise Failure(Exit.NO, f"Not copied: {error}.", remedy, "log_damaged") from error
     except Damaged as error:
         remedy = "Nothing was kept of it. Take another copy; `canopy verify` proves the node's own."
         raise Failure(Exit.NO, f"{error}.", remedy, "damaged") from error
+    except PassphraseWrong as error:
+        remedy = "Try another; without one, --without-keys restores what needs no key."
+        raise Failure(
+            Exit.NO, "The passphrase does not open the keys in it.", remedy, "passphrase_wrong"
+        ) from error
+    except Unsealable as error:
+        raise Failure(
+            Exit.NO, f"The keys in it cannot be opened: {error}.", "", "damaged"
+        ) from error
     except Poison as error:
         remedy = "This version of Canopy cannot read it: `canopy verify` on the node it came from."
         raise Failure(Exit.NO, f"{error}.", remedy, "damaged") from error
@@ -122,4 +153,4 @@ def _full() -> Iterator[None]:
     except OSError as error:
         if error.errno not in (ENOSPC, EDQUOT):
             raise
-        raise backup.NoRoom(f"The disk is full: {error.strerror}. Nothing was kept.") from error
+        raise taking.NoRoom(f"The disk is full: {error.strerror}. Nothing was kept.") from error

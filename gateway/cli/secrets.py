@@ -15,6 +15,8 @@ from gateway.cli.exits import Exit, Failure
 from gateway.cli.terminal import Terminal
 
 VARIABLE = "CANOPY_PASSWORD"
+BACKUP_VARIABLE = "CANOPY_BACKUP_PASSPHRASE"
+PASSPHRASE_CHARACTERS_MIN = 12
 GENERATED_CHARACTERS = 24
 CLASSES = (string.ascii_uppercase, string.ascii_lowercase, string.digits, "-_.!?+")
 
@@ -38,6 +40,30 @@ def ask(terminal: Terminal, username: str, *, new: bool) -> str:
     return str(
         typer.prompt(f"Password of {username}", hide_input=True, confirmation_prompt=new, err=True)
     )
+
+
+def passphrase(terminal: Terminal, *, new: bool) -> str:
+    """The passphrase of a backup's keys, a *new* one typed twice. Raises `Failure`."""
+    told = os.environ.get(BACKUP_VARIABLE, "")
+    if not told and not terminal.interactive:
+        raise Failure(
+            Exit.USAGE,
+            "The passphrase of the backup's keys is needed, and nobody is there to type it.",
+            f"Put it into {BACKUP_VARIABLE}.",
+            "passphrase_needed",
+        )
+    if not told:
+        prompt = "Passphrase of the keys in the backup"
+        told = str(typer.prompt(prompt, hide_input=True, confirmation_prompt=new, err=True))
+    if new and len(told) < PASSPHRASE_CHARACTERS_MIN:
+        raise Failure(
+            Exit.USAGE,
+            f"The passphrase has less than {PASSPHRASE_CHARACTERS_MIN} characters, and all that "
+            "was said in private will depend on it.",
+            "Take some words that nobody would guess together.",
+            "passphrase_weak",
+        )
+    return told
 
 
 def made_up() -> str:

@@ -10,6 +10,7 @@ from rich.text import Text
 from gateway.cli import lookup, secrets
 from gateway.cli.call import Call
 from gateway.cli.client import Client
+from gateway.cli.config import Data, File, configured
 from gateway.cli.key import ALL_SCOPES, Made, shown_key
 from gateway.cli.lookup import complete_account
 from gateway.cli.terminal import person, plain, table, whole
@@ -160,3 +161,29 @@ def code(
         ("\n  canopy user add NAME --code …", "command"),
     )
     call.terminal.answer(made, whole(text))
+
+
+@app.command()
+def password(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="The account's name.")],
+    data: Data = None,
+    generate: Annotated[bool, typer.Option("--generate", help="Make up a password.")] = False,
+    config: File = None,
+) -> None:
+    """Set somebody's password anew, on a node that is stopped, and end all his sessions.
+
+    For whoever holds the data directory: after a restore without keys, or when it was forgotten.
+    """
+    from gateway.cli import resetting  # noqa: PLC0415  # brings in all that a node is made of
+
+    call = Call.of(context)
+    settings = configured(config, data_directory=data).settings
+    chosen = secrets.made_up() if generate else secrets.ask(call.terminal, name, new=True)
+    told = resetting.reset(settings, name, chosen)
+    if generate:
+        told["password"] = chosen
+    shown = Text.assemble(("✓ ", "good"), f"{told['username']} has a new password.")
+    if generate:
+        shown.append(f"\n  {chosen}", "secret")
+    call.terminal.answer(told, shown)

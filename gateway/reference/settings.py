@@ -42,6 +42,7 @@ _OTHERS = {
     CONFIG: "the configuration file",
     "CANOPY_URL": "the node that the command line speaks to",
     "CANOPY_API_KEY": "the API key that the command line shows",
+    "CANOPY_BACKUP_PASSPHRASE": "the passphrase of the keys in a backup",
     "CANOPY_PASSWORD": "a password, for commands that would ask for one",
 }
 

@@ -104,8 +104,11 @@ async def _owned(call: Call) -> None:
 
 
 def own_id(call: Call) -> str:
-    """The id of the account that is registered: a name is taken once on a node."""
+    """The id of the account that is registered: a name is taken once on a node, also by those who
+    were here when the node had another id (its log was restored)."""
     node_id = call.gateway.identity.node_id
+    if (known := call.directory.by_username(call.body.username)) is not None:
+        return known.id
     return derived_id("user_", node_id, call.body.username.casefold())
 
 

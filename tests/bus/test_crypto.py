@@ -24,8 +24,10 @@ from bus.crypto import (
     new_key,
     new_secrets,
     open_field,
+    open_stream,
     place,
     seal_field,
+    seal_stream,
     sign_header,
     unlock,
     unwrapped,
@@ -297,3 +299,35 @@ def test_the_same_value_is_sealed_differently_each_time() -> None:
 
     assert first != second
     assert one["ct"] != two["ct"]
+
+
+CHEAP = Cost(1, 8192)
+
+
+def test_a_stream_under_a_passphrase_comes_back_piece_by_piece() -> None:
+    pieces = [b"one", b"", b"three" * 1000]
+    sealed = b"".join(seal_stream(pieces, "passphrase", CHEAP))
+
+    assert list(open_stream(sealed, "passphrase")) == pieces
+    assert b"three" not in sealed
+    with pytest.raises(PassphraseWrong):
+        list(open_stream(sealed, "another"))
+
+
+def test_no_stream_opens_that_was_altered_or_cut_off() -> None:
+    boxes = list(seal_stream([b"one", b"two"], "passphrase", CHEAP))
+    swapped = b"".join([boxes[0], boxes[2], boxes[1], boxes[3]])
+    whole = b"".join(boxes)
+    flips = [whole[:n] + bytes([whole[n] ^ 1]) + whole[n + 1 :] for n in range(0, len(whole), 3)]
+
+    for bad in (swapped, whole[: -len(boxes[3])], whole[:-1], b"", b"{}\n", *flips):
+        with pytest.raises((Unsealable, PassphraseWrong)):
+            list(open_stream(bad, "passphrase"))
+
+
+def test_a_stream_cannot_ask_for_endless_work() -> None:
+    line, _, rest = b"".join(seal_stream([], "passphrase", CHEAP)).partition(b"\n")
+    greedy = line.replace(b'"memory_bytes":8192', b'"memory_bytes":99999999999') + b"\n" + rest
+
+    with pytest.raises(Unsealable, match="more work"):
+        list(open_stream(greedy, "passphrase"))

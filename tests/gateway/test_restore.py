@@ -22,7 +22,7 @@ from bus.identity_file import FILE, RESTORING, IdentityUnusable, identify
 from bus.refill import refill
 from gateway.backup import NoRoom, export
 from gateway.draft import Draft
-from gateway.restore import prove, restore
+from gateway.restore import Wish, prove, restore
 from gateway.routes import ROUTES
 from schemas.settings import MIB
 from tests.actors.test_archive import resigned
@@ -89,7 +89,7 @@ async def test_a_restored_node_answers_the_same_and_is_another(tmp_path: Path) -
         ann, message = await talked(canopy)
         before, old = await seen(ann, message), canopy.up
         await export(settings(tmp_path / "old"), tmp_path / "log", quiet)
-    proven = await restore(settings(tmp_path / "new"), tmp_path / "log", quiet, reread=True)
+    proven = await restore(settings(tmp_path / "new"), tmp_path / "log", quiet, Wish(reread=True))
     async with running(tmp_path / "new", log_bytes_max=64 * MIB) as canopy:
         again = Caller(canopy.http, canopy.up.url, ann.id, ann.key)
         after = await seen(again, message)

@@ -1,0 +1,174 @@
+"""Backups with keys and without: who can read what afterwards, and what stays erased."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from actors.archive import KEYS
+from actors.archive_files import Damaged
+from bus.crypto import PassphraseWrong
+from bus.identity_file import RESTORING, identify
+from bus.vault_file import vault_in
+from gateway.backup import backup
+from gateway.cli.exits import Failure
+from gateway.cli.resetting import reset
+from gateway.restore import Wish, prove, restore
+from schemas.message import MessageDeleted, MessagePosted
+from schemas.settings import MIB
+from tests.canopy import PASSWORD, Answered, Canopy, running
+from tests.gateway.test_backup import quiet, say
+from tests.logs import DEADLINE_S, bus_on, fresh_broker, fresh_bus, settings, told
+
+SECRET = "correct horse battery staple"
+OTHER = "Another-horse-8"
+
+
+async def signed_in(canopy: Canopy, username: str, password: str = PASSWORD) -> int:
+    """The status of an attempt to sign in."""
+    login = {"username": username, "password": password}
+    async with (
+        aiohttp.ClientSession() as http,
+        http.post(f"{canopy.up.url}/api/v1/session", json=login) as response,
+    ):
+        return response.status
+
+
+async def kept(directory: Path, *owners: str) -> list[str]:
+    """The names of fresh keys of these owners, in the vault of a node that is stopped."""
+    vault = vault_in(directory, identify(directory))
+    try:
+        return [(await vault.keep(owner, DEADLINE_S)).name for owner in owners]
+    finally:
+        vault.close()
+
+
+def found(directory: Path, *names: str) -> list[bool]:
+    """Whether the vault there still has the keys of these names."""
+    vault = vault_in(directory, identify(directory))
+    try:
+        return [vault.find(name) is not None for name in names]
+    finally:
+        vault.close()
+
+
+async def test_with_keys_everybody_signs_in_as_before_on_another_node(tmp_path: Path) -> None:
+    async with running(tmp_path / "old", log_bytes_max=64 * MIB) as canopy:
+        ann = await canopy.owner()
+        await say(ann, "Hi.")
+        manifest = await backup(settings(tmp_path / "old"), tmp_path / "b", quiet, SECRET)
+        old = canopy.up.node
+    await restore(settings(tmp_path / "new"), tmp_path / "b", quiet, Wish(SECRET))
+    async with running(tmp_path / "new", log_bytes_max=64 * MIB) as canopy:
+        statuses = [await signed_in(canopy, "ann"), await signed_in(canopy, "ann", OTHER)]
+
+    assert manifest.keys is not None
+    assert statuses == [201, 401]
+    assert canopy.up.node != old
+    assert identify(tmp_path / "new").secrets.root == identify(tmp_path / "old").secrets.root
+
+
+async def test_without_keys_passwords_are_set_anew_by_who_holds_the_directory(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path / "old", log_bytes_max=64 * MIB) as canopy:
+        await canopy.owner()
+        manifest = await backup(settings(tmp_path / "old"), tmp_path / "b", quiet)
+    knobs = settings(tmp_path / "new")
+    await restore(knobs, tmp_path / "b", quiet)
+    async with running(tmp_path / "new", log_bytes_max=64 * MIB) as canopy:
+        before = await signed_in(canopy, "ann")
+        with pytest.raises(Failure, match="is in use"):
+            await asyncio.to_thread(reset, knobs, "ann", OTHER)
+    with pytest.raises(Failure, match="no account eve"):
+        await asyncio.to_thread(reset, knobs, "eve", OTHER)
+    await asyncio.to_thread(reset, knobs, "Ann", OTHER)
+    async with running(tmp_path / "new", log_bytes_max=64 * MIB) as canopy:
+        after = [await signed_in(canopy, "ann"), await signed_in(canopy, "ann", OTHER)]
+        with pytest.raises(Answered, match=r"username_taken|registration_closed"):
+            await canopy.register("ann")
+
+    assert manifest.keys is None
+    assert (before, after) == (401, [401, 201])
+
+
+async def test_keys_come_along_but_for_those_of_what_was_erased(tmp_path: Path) -> None:
+    """In the log that was copied, and in a later backup."""
+    old = settings(tmp_path / "old")
+    async with fresh_bus(old) as bus:
+        names = await kept(old.data_directory, "message.c.m1", "message.c.m2", "message.c.m3")
+        seq = await told(bus.log, MessagePosted(content="1"), "c.m1")
+        await told(bus.log, MessageDeleted(), "c.m1", seq)
+        other = await told(bus.log, MessagePosted(content="2"), "c.m2")
+    await backup(old, tmp_path / "early", quiet, SECRET)
+    async with fresh_broker(old) as broker, bus_on(broker.endpoint, old) as bus:
+        await told(bus.log, MessageDeleted(), "c.m2", other)
+    await backup(old, tmp_path / "late", quiet)
+    wish = Wish(SECRET, (tmp_path / "late",))
+    await restore(settings(tmp_path / "one"), tmp_path / "early", quiet, Wish(SECRET))
+    await restore(settings(tmp_path / "two"), tmp_path / "early", quiet, wish)
+
+    assert found(tmp_path / "old", *names) == [True, True, True]
+    assert found(tmp_path / "one", *names) == [False, True, True]
+    assert found(tmp_path / "two", *names) == [False, False, True]
+
+
+async def test_without_keys_no_key_is_mistaken_for_one_of_the_log(tmp_path: Path) -> None:
+    old = settings(tmp_path / "old")
+    sealed = '{"sealed":{"alg":"a","key":"2-7"}}'
+    async with fresh_bus(old) as bus:
+        await told(bus.log, MessagePosted(content=sealed), "c.m1")
+    await backup(old, tmp_path / "b", quiet)
+    await restore(settings(tmp_path / "new"), tmp_path / "b", quiet)
+    fresh = await kept(tmp_path / "new", "message.c.m2")
+
+    assert fresh == ["1-0"], "a text that looks like a sealed field is none"
+
+
+async def test_nothing_of_the_keys_lies_open_in_the_file(tmp_path: Path) -> None:
+    old = settings(tmp_path / "old")
+    async with fresh_bus(old):
+        await kept(old.data_directory, "message.c.m1")
+    await backup(old, tmp_path / "with", quiet, SECRET)
+    await backup(old, tmp_path / "without", quiet)
+    secrets = identify(old.data_directory).secrets
+    vault = [
+        (old.data_directory / "vault" / name).read_bytes()
+        for name in ("keys", "table-1", "segment-1-1")
+    ]
+    parts = [secrets.root, secrets.signing, secrets.exchange, *(one[-64:] for one in vault)]
+
+    for path in (tmp_path / "with", tmp_path / "without"):
+        assert [part for part in parts if part.strip(b"\0") and part in path.read_bytes()] == []
+    assert KEYS.encode() in (tmp_path / "with").read_bytes()
+    assert KEYS.encode() not in (tmp_path / "without").read_bytes()
+
+
+async def test_a_wrong_passphrase_makes_nothing(tmp_path: Path) -> None:
+    old = settings(tmp_path / "old")
+    async with fresh_bus(old):
+        pass
+    await backup(old, tmp_path / "b", quiet, SECRET)
+
+    with pytest.raises(PassphraseWrong):
+        await prove(old, tmp_path / "b", quiet, "wrong")
+    with pytest.raises(PassphraseWrong):
+        await restore(settings(tmp_path / "new"), tmp_path / "b", quiet, Wish("wrong"))
+    assert not (tmp_path / "new" / RESTORING).exists()
+
+
+async def test_changed_keys_are_found_before_anything_is_made(tmp_path: Path) -> None:
+    old = settings(tmp_path / "old")
+    async with fresh_bus(old):
+        await kept(old.data_directory, "message.c.m1")
+    await backup(old, tmp_path / "b", quiet, SECRET)
+    data = bytearray((tmp_path / "b").read_bytes())
+    data[data.index(b"argon2id") + 400] ^= 1
+    (tmp_path / "b").write_bytes(data)
+
+    with pytest.raises(Damaged, match=KEYS):
+        await restore(settings(tmp_path / "new"), tmp_path / "b", quiet, Wish(SECRET))
+    assert not (tmp_path / "new" / RESTORING).exists()
