@@ -17,6 +17,7 @@ from bus.attachment import Bus
 from bus.commands import LocalCommands, serve
 from bus.disk import keep_reserve
 from bus.lookout import keep_checking
+from bus.recall import attend
 from bus.storage import Directory
 from bus.topology import Durable
 from bus.vault import Vault
@@ -49,6 +50,7 @@ async def act(bus: Bus, vault: Vault, here: LocalCommands | None = None) -> None
         "disk": partial(keep_reserve, bus.log.writer, bus.settings),
         "host": partial(serve, bus.wire, host.handle, in_flight_max),
         "opening": partial(open_general, host),
+        "recall": partial(attend, bus.wire, bus.telemetry.memory),
     }
     beside = Directory(bus.settings.data_directory / DIRECTORY)
     rooms[NAME] = Eraser(vault, beside, bus.log, bus.commands, bus.settings).run

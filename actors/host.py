@@ -3,6 +3,8 @@
 The loop exists once, here; a room is its two functions. `decide` is pure: it is given the command,
 the state and the author, and returns the events that the command causes, none if it is so already,
 or raises `Refused`. `evolve` is total: an event is history, and history is never refused.
+
+Long because everything that can come between a command and its answer is told in one place.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from pydantic import TypeAdapter, ValidationError
 from bus.clock import Clock, new_id
 from bus.codec import Undecodable
 from bus.log import Conflict, Damaged, Leaderless, Log, Unacknowledged, Unstored
+from bus.recall import refusal_of_command
 from bus.sealing import ContentDamaged, SealedSnapshots, Sealing
 from bus.snapshots import Snapshot, Snapshots
 from bus.telemetry import Telemetry
@@ -129,6 +132,7 @@ class Host:
                 answer = await self._decided(request, span.traceparent)
             except Refused as refused:
                 answer = _refused(refused.code, refused.message, refused.detail)
+                self._telemetry.memory.refused(refusal_of_command(refused, request))
             except (Unacknowledged, Leaderless, ConnectionError, TimeoutError):
                 answer = _refused(
                     "unacknowledged",

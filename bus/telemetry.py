@@ -19,6 +19,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from bus.recall import Memory
+
 Attributes = Mapping[str, str | int | float | bool]
 LATENCY_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000)
@@ -46,8 +48,13 @@ class Telemetry:
     """The counters of one process, and its tracer."""
 
     def __init__(
-        self, service: str = "canopy", endpoint: str = "", processor: SpanProcessor | None = None
+        self,
+        service: str = "canopy",
+        endpoint: str = "",
+        processor: SpanProcessor | None = None,
+        memory: Memory | None = None,
     ) -> None:
+        self.memory = memory or Memory(service)
         self.registry = CollectorRegistry()
         self._provider: TracerProvider | None = None
         if endpoint or processor is not None:

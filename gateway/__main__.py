@@ -24,6 +24,7 @@ from actors.supervisor import supervise
 from bus.attachment import Bus
 from bus.clock import wall_ms
 from bus.holding import Held, hold
+from bus.recall import WireRecall, attend
 from bus.vault import Vault
 from gateway.app import build
 from gateway.asking import Asking
@@ -93,6 +94,7 @@ async def _serve(
         gateway = _gateway(bus, vault, door, reads, feed)
         async with asyncio.TaskGroup() as group:
             group.create_task(bus.gone())
+            group.create_task(attend(bus.wire, bus.telemetry.memory))
             group.create_task(supervise("reads", reads.run, bus.settings, bus.telemetry))
             looking = partial(expire, reads, bus.commands, bus.settings, wall_ms)
             group.create_task(supervise("expiry", looking, bus.settings, bus.telemetry))
@@ -155,6 +157,7 @@ def _gateway(bus: Bus, vault: Vault, door: Door, reads: Reads, feed: Feed) -> Ga
         vault=vault,
         settings=settings,
         telemetry=bus.telemetry,
+        recall=WireRecall(bus.wire, bus.telemetry.memory, settings.recall_wait_s),
         credentials=credentials,
         passwords=Passwords(bus.identity, settings.password_hashes_in_flight_max),
         doors=Doors(directory, door.setup_code, door.first_start, wall_ms, asyncio.Lock()),

@@ -21,6 +21,7 @@ from pydantic_core import from_json
 
 from bus.commands import Unavailable
 from bus.log import Leaderless
+from bus.recall import Memory, Refusal, refusal_of
 from bus.wire import BrokerLost
 from gateway import arrival, past, policy
 from gateway.arrival import Guard
@@ -37,6 +38,7 @@ from gateway.version import VERSION
 from schemas.envelope import Refused
 
 CORRELATION = web.RequestKey("correlation", str)
+CALL = web.RequestKey("call", Call)
 LEFT = web.RequestKey("left", dict[str, str])
 """What the caller may still ask for: the RateLimit fields, once the request has been counted."""
 ABSENT = {
@@ -45,6 +47,7 @@ ABSENT = {
     "account_id": "account_absent",
     "key_id": "key_absent",
     "code": "not_found",
+    "id": "cause_absent",
     "seq": "not_found",
 }
 """What an id in a path that cannot be one is answered with: the same as one that is unknown."""
@@ -74,7 +77,7 @@ def build(gateway: Gateway, routes: Sequence[Route] = ROUTES) -> web.Application
     guard = Guard(gateway.settings)
     receipts = Receipts(gateway.reads.log, gateway.identity, gateway.vault)
     app = web.Application(
-        middlewares=[_outer(guard, lambda: gateway.reads.position)],
+        middlewares=[_outer(guard, lambda: gateway.reads.position, gateway.telemetry.memory)],
         client_max_size=gateway.settings.body_bytes_max,
     )
     for route in routes:
@@ -91,7 +94,7 @@ def build(gateway: Gateway, routes: Sequence[Route] = ROUTES) -> web.Application
     return app
 
 
-def _outer(guard: Guard, position: Callable[[], int]) -> Any:
+def _outer(guard: Guard, position: Callable[[], int], memory: Memory) -> Any:
     """Whose host and origin; then security headers and the position on every answer, and problems
     for faults.
     """
@@ -104,7 +107,9 @@ def _outer(guard: Guard, position: Callable[[], int]) -> Any:
             guard.check(request.headers)
             response = await handler(request)
         except FAULTS as fault:
-            response = _told(_refusal(fault), request, correlation)
+            refused = _refusal(fault)
+            response = _told(refused, request, correlation)
+            memory.refused(_remembered(refused, request, correlation, response.status))
         except ConnectionResetError:
             response = web.Response()  # Nobody is left to be told; aiohttp finds out by itself.
         except Exception:
@@ -139,6 +144,19 @@ def _refusal(fault: Exception) -> Refused:
     return told
 
 
+def _remembered(refused: Refused, request: web.Request, correlation: str, status: int) -> Refusal:
+    """What is kept in mind of a refusal, for who asks why."""
+    call = request.get(CALL)
+    return refusal_of(
+        refused,
+        correlation=correlation,
+        cause=call.id if call else "",
+        author=call.principal.id if call else "",
+        request=f"{request.method} {request.path}",
+        status=status,
+    )
+
+
 def _told(refused: Refused, request: web.Request, correlation: str) -> web.Response:
     told = tell(refused, request.path, correlation)
     headers = {"Content-Type": MEDIA_TYPE, "Cache-Control": "no-store"}
@@ -165,6 +183,7 @@ class _Entrance:
         """The response to *request*. Raises what `_outer` tells."""
         gateway, began, status = self._gateway, perf_counter(), 500
         call = Call(gateway, request, self._guard.address(request), request[CORRELATION])
+        request[CALL] = call
         given = arrival.traceparent(request.headers)
         try:
             with gateway.telemetry.span(self._name, given) as span:

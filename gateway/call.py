@@ -19,6 +19,7 @@ from bus.clock import derived_id
 from bus.commands import Commands
 from bus.crypto import Identity
 from bus.faults import point
+from bus.recall import Recall
 from bus.telemetry import Telemetry
 from bus.vault import Vault
 from gateway.asking import Asking
@@ -28,7 +29,7 @@ from gateway.limits import Buckets
 from gateway.live import Live
 from gateway.pages import Cursors
 from gateway.past import Moment, Past
-from gateway.policy import Principal, Subject
+from gateway.policy import NOBODY, Principal, Subject
 from gateway.reads import Behind, Reads, Rows
 from gateway.seen import Seen
 from gateway.tickets import Tickets
@@ -61,6 +62,7 @@ class Gateway:
     vault: Vault
     settings: Settings
     telemetry: Telemetry
+    recall: Recall
     credentials: Credentials
     passwords: Passwords
     doors: Doors
@@ -140,7 +142,7 @@ class Call:
         self.idempotent = False
         self.traceparent = ""
         self.id = ""
-        self.principal: Principal
+        self.principal: Principal = NOBODY
 
     @property
     def directory(self) -> Directory:

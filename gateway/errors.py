@@ -118,6 +118,9 @@ CATALOGUE: Mapping[str, Entry] = {
         403, "Foreign Origin", "Add the origin to the setting allowed_origins if it is yours."
     ),
     "not_found": Entry(404, "Not found", "See /openapi.json for what there is."),
+    "cause_absent": Entry(
+        404, "Not found", "Ask by the id of a commit, a command, a request, or what it was about."
+    ),
     "channel_absent": Entry(404, "Not found", "Ask GET /api/v1/channels for your channels."),
     "message_absent": Entry(404, "Not found", "It was deleted, has expired, or never was."),
     "account_absent": Entry(404, "Not found", "Ask GET /api/v1/accounts for the accounts."),

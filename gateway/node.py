@@ -31,6 +31,7 @@ from bus.disk import UNWRITABLE, roomy
 from bus.holding import hold
 from bus.identity_file import FILE, IdentityUnusable, identify
 from bus.lookout import begun
+from bus.recall import Memory
 from bus.roles import Endpoint, write_context
 from bus.server import BrokerStopped, broker
 from bus.telemetry import Telemetry
@@ -77,7 +78,7 @@ async def up(settings: Settings, announce: Announce, environ: Mapping[str, str])
         if known is not None:
             await _one_identity(known, settings)
         identity = identify(settings.data_directory, passphrase(settings))
-        telemetry = Telemetry("canopy", settings.otlp_endpoint or "")
+        telemetry = _telemetry("canopy", settings)
         told = _Once(announce)
 
         async def once() -> None:
@@ -131,7 +132,7 @@ async def run_broker(settings: Settings, environ: Mapping[str, str]) -> None:
 
 async def run_actors(settings: Settings) -> None:
     """Run the actors alone, for ever; as many such processes as are wanted share the work."""
-    telemetry = Telemetry("canopy-actors", settings.otlp_endpoint or "")
+    telemetry = _telemetry("canopy-actors", settings)
     known = await _external(settings)
 
     async def once() -> None:
@@ -153,7 +154,7 @@ async def run_actors(settings: Settings) -> None:
 
 async def run_gateway(settings: Settings, announce: Announce) -> None:
     """Run a gateway alone, for ever. *announce* hears of the first time that it answers."""
-    telemetry = Telemetry("canopy-gateway", settings.otlp_endpoint or "")
+    telemetry = _telemetry("canopy-gateway", settings)
     door = Door(setup_code(), first_start=False)
     told = _Once(announce)
     known = await _external(settings)
@@ -231,6 +232,11 @@ async def _one_identity(endpoint: Endpoint, settings: Settings) -> None:
             f"the log at {endpoint.url} has begun and {settings.data_directory} holds no {FILE}: "
             "put the node's own there; every process of a node has the same one"
         )
+
+
+def _telemetry(process: str, settings: Settings) -> Telemetry:
+    memory = Memory(process, settings.spans_kept_max, settings.refusals_kept_max)
+    return Telemetry(process, settings.otlp_endpoint or "", memory=memory)
 
 
 class _Once:

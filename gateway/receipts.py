@@ -46,6 +46,18 @@ async def handled(call: Call, route: Route) -> Reply | web.StreamResponse:
     return await route.handler(call)
 
 
+async def refused_by(call: Call, command_id: str) -> Refusal | None:
+    """What the receipt of a command says that it was refused with; None when it says otherwise."""
+    gateway, bound = call.gateway, command_id.encode()
+    for commit in await gateway.reads.log.read("receipt", command_id):
+        for event in commit.events:
+            if isinstance(event, ReceiptKept) and not event.key:
+                plain = gateway.identity.unseal("receipt", event.sealed, bound)
+                kept: Kept = KEPT.decode(plain)
+                return kept[1]
+    return None
+
+
 class Receipts:
     """The receipts of one gateway."""
 

@@ -259,6 +259,16 @@ class Settings(BaseModel):
         None, "yes/no", "Log lines as JSON; unset: JSON when standard error is no terminal."
     )
 
+    spans_kept_max: int = _knob(
+        20_000, "steps", "Remembered by each process, to draw the tree of a command.", ge=0
+    )
+    refusals_kept_max: int = _knob(
+        2_000, "refusals", "Remembered by each process, for `canopy why`.", ge=0
+    )
+    recall_wait_s: float = _knob(
+        0.2, "seconds", "For the processes of a node to say what they remember.", gt=0
+    )
+
     # --- Supervision ------------------------------------------------------------------------------
     restarts_max: int = _knob(5, "restarts", "Of one room within `restarts_window_s`.", ge=0)
     restarts_window_s: float = _knob(60.0, "seconds", "In which restarts are counted.", gt=0)

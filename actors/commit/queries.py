@@ -23,3 +23,28 @@ SELECT (SELECT epoch_ms(time) FROM commit WHERE seq = $1) AS ms,
 FROM commit WHERE seq <= $1 AND noun IN ('account', 'channel', 'workspace')
 """
 """When the position `$1` was, NULL for none, and the last one by then that rights may hang on."""
+
+_COMMIT = """
+SELECT seq, noun, key, id, author, origin, cause, correlation, parent, kinds,
+       strftime(time, '%Y-%m-%dT%H:%M:%S.%gZ') AS time
+FROM commit
+"""
+
+NAMED = f"""{_COMMIT}
+WHERE id = $1 OR cause = $1 OR correlation = $1 OR key = $1 OR ends_with(key, '.' || $1)
+ORDER BY seq LIMIT $2
+"""
+"""The first `$2` commits that the id `$1` names: a commit, a command, a chain of causes, or what
+commits are about."""
+
+AT = f"{_COMMIT} WHERE seq = $1"
+"""The commit at the position `$1`."""
+
+PARENTS = f"{_COMMIT} WHERE list_contains($1::VARCHAR[], id) ORDER BY seq LIMIT $2"
+"""The commits called `$1`."""
+
+RELATED = f"""{_COMMIT}
+WHERE list_contains($1::VARCHAR[], correlation) OR list_contains($2::VARCHAR[], parent)
+ORDER BY seq LIMIT $3
+"""
+"""The commits of the chains `$1`, and those that the commits `$2` have called for."""

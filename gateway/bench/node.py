@@ -133,7 +133,7 @@ async def node(directory: Path, **settings: object) -> AsyncIterator[Node]:
 async def credentials(directory: Path, url: str, setup_code: str) -> dict[str, str]:
     """The headers of the owner: registered now, or kept beside the log since last time."""
     kept = directory / "bench.json"
-    if setup_code:
+    if setup_code and not await asyncio.to_thread(kept.exists):
         key = await _owned(url, setup_code)
         await asyncio.to_thread(kept.write_text, json.dumps({"X-API-Key": key}))
     headers: dict[str, str] = json.loads(await asyncio.to_thread(kept.read_text))

@@ -13,7 +13,7 @@ from typing import Any
 
 import typer
 
-from gateway.cli import archive, bench, channel, config, key, log, node, sql, user
+from gateway.cli import archive, bench, causes, channel, config, key, log, node, sql, user
 from gateway.cli.call import share
 from gateway.cli.exits import MEANINGS, Exit, Failure
 from gateway.cli.terminal import Enough, Terminal
@@ -28,7 +28,7 @@ ALONE = frozenset(
 """Commands that speak to no node."""
 
 LOOKING_BACK = frozenset(
-    {"channel list", "channel show", "channel members", "user list", "log list", "log show"}
+    {"why", "channel list", "channel show", "channel members", "user list", "log list", "log show"}
 )
 """Commands that read how things stand, and can as well read how they stood."""
 
@@ -62,6 +62,7 @@ def tree() -> Any:
         user.app, name="user", help="Accounts of people and agents.", rich_help_panel=TALKING
     )
     app.add_typer(key.app, name="key", help="API keys.", rich_help_panel=TALKING)
+    app.command(rich_help_panel=WATCHING)(causes.why)
     for command in (log.tap, log.replay, sql.sql):
         app.command(rich_help_panel=WATCHING)(command)
     app.add_typer(log.app, name="log", help="What has been stored.", rich_help_panel=WATCHING)

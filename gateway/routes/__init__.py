@@ -16,6 +16,7 @@ from gateway.routes import (
     sql,
     system,
     thread,
+    why,
 )
 from gateway.table import Route
 
@@ -31,5 +32,6 @@ ROUTES: tuple[Route, ...] = (
     *live.ROUTES,
     *sql.ROUTES,
     *log.ROUTES,
+    *why.ROUTES,
 )
 """The whole API, in the order of its document."""

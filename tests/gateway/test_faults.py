@@ -10,6 +10,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from structlog.testing import capture_logs
 
 from bus.commands import Unavailable
+from bus.recall import Memory
 from bus.wire import BrokerLost
 from gateway.app import _outer
 from gateway.arrival import Guard
@@ -23,7 +24,7 @@ async def told(fault: Exception) -> tuple[int, dict[str, str], dict[str, Any]]:
     async def fail(request: web.Request) -> web.StreamResponse:
         raise fault
 
-    app = web.Application(middlewares=[_outer(Guard(Settings()), lambda: 7)])
+    app = web.Application(middlewares=[_outer(Guard(Settings()), lambda: 7, Memory())])
     app.router.add_get("/", fail)
     async with TestClient(TestServer(app)) as client, client.get("/") as response:
         return response.status, dict(response.headers), await response.json(content_type=None)

@@ -40,6 +40,7 @@ PLACES = {
     "message_id": ("M1",),
     "account_id": ("bob",),
     "seq": ("4", "7"),
+    "id": ("7", "M1", "bob", "C1"),
 }
 QUERIES = {
     "/channels": ("", "?joinable=true"),

@@ -18,6 +18,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from bus.commands import LocalCommands
 from bus.crypto import Identity, identity, new_secrets
+from bus.recall import LocalRecall
 from bus.signs import LocalSigns
 from bus.telemetry import Telemetry
 from gateway.__main__ import TICKETS_MAX, throttles
@@ -43,7 +44,7 @@ from tests.examples import WHEN_MS, header
 from tests.gateway.reading import Log, reads_of
 
 SECRET = bytes(32)
-KEY = token("key", "K1", SECRET)
+KEYS = {"whole": token("key", "K1", SECRET), "narrow": token("key", "K2", SECRET)}
 STEP_MS = 1000
 Line = tuple[str, Key, Id, tuple[Event, ...]]
 """What is said: noun, key, author, events."""
@@ -64,6 +65,9 @@ BEGINNING: tuple[Line, ...] = (
             KeyCreated(
                 key_id="K1", secret_hash=secret_hash(SECRET).hex(),
                 scopes=("read_messages", "write_messages", "manage_keys", "delete_data"),
+            ),
+            KeyCreated(
+                key_id="K2", secret_hash=secret_hash(SECRET).hex(), scopes=("read_messages",)
             ),
         ),
     ),
@@ -90,11 +94,11 @@ class Told(Log):
         super().__init__("0123456789abcdef")
         self._seqs: dict[tuple[str, str], int] = {}
 
-    async def tell(self, line: Line) -> int:
-        """The position of one more commit."""
+    async def tell(self, line: Line, **fields: str) -> int:
+        """The position of one more commit, whose header has these *fields*."""
         noun, key, author, events = line
         clock = f"{WHEN_MS + (await self.head() + 1) * STEP_MS:012x}0000"
-        one = header(noun, key, author=author, clock=clock)
+        one = header(noun, key, author=author, clock=clock, **fields)
         seq = await self.append(one, events, self._seqs.get((noun, key), 0))
         self._seqs[noun, key] = seq
         return seq
@@ -108,13 +112,13 @@ class House:
     client: TestClient[Any, Any] = field(repr=False)
     clock: list[int]
 
-    async def ask(self, path: str) -> tuple[int, dict[str, str], Any]:
-        """(status, headers, JSON) of GET *path* under `/api/v1`."""
-        return await self.get(f"/api/v1{path}")
+    async def ask(self, path: str, key: str = "whole") -> tuple[int, dict[str, str], Any]:
+        """(status, headers, JSON) of GET *path* under `/api/v1`, with one of ann's keys."""
+        return await self.get(f"/api/v1{path}", key)
 
-    async def get(self, path: str) -> tuple[int, dict[str, str], Any]:
+    async def get(self, path: str, key: str = "whole") -> tuple[int, dict[str, str], Any]:
         """The same of any path."""
-        async with self.client.get(path, headers={"X-API-Key": KEY}) as response:
+        async with self.client.get(path, headers={"X-API-Key": KEYS[key]}) as response:
             return response.status, dict(response.headers), await response.json()
 
 
@@ -151,6 +155,7 @@ def _gateway(reads: Reads, log: Log, settings: Settings, clock: list[int], me: I
         vault=vault,
         settings=settings,
         telemetry=telemetry,
+        recall=LocalRecall(telemetry.memory),
         credentials=credentials,
         passwords=Passwords(me, 1),
         doors=doors,
