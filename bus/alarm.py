@@ -80,7 +80,7 @@ class Alarm:
             return None
         try:
             return msgspec.json.decode(data, type=Fault)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             return Fault("marks_damaged", 1, f"marks/{FILE} cannot be read")
 
     def sound(self, fault: Fault) -> None:

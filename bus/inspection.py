@@ -79,7 +79,6 @@ class Known(Struct, frozen=True):
 
     def borne_out(self, epoch: str, state: LogState) -> Ledger:
         """The ledger, when a log of *epoch* in *state* has all that is known. Raises `Broken`."""
-        whole(state)
         if self.ledger is None or (self.nothing and state.last_seq and self.ledger.epoch != epoch):
             text = "nothing beside the log says what it should hold"
             raise Broken(Fault("marks_absent", 1, text))
@@ -87,6 +86,7 @@ class Known(Struct, frozen=True):
             raise Broken(Fault("log_foreign", 1, "this is not the log that was written here"))
         highest = max(place.seq for place in (*self.places, self.ledger.tip))
         reaches(state, highest)
+        whole(state)
         return self.ledger
 
 
@@ -101,7 +101,8 @@ def reaches(state: LogState, seq: int) -> None:
     """Raises `Broken` when the log ends before *seq*."""
     if state.last_seq < seq:
         text = f"the log ends at {state.last_seq}, and {seq} was acknowledged"
-        raise Broken(Fault("tail_lost", state.last_seq + 1, text))
+        first = min(state.missing or state.last_seq + 1, state.last_seq + 1)
+        raise Broken(Fault("tail_lost", first, text))
 
 
 def gone(missing: Missing) -> Fault:

@@ -70,9 +70,10 @@ class Ledger:
 
     def before(self, seq: int) -> Place:
         """The last whole record at *seq* or earlier."""
-        for at in range(seq - seq % EVERY, -1, -EVERY):
+        last = min(seq, self.tip.seq)
+        for at in range(last - last % EVERY, -1, -EVERY):
             place = self.record(at)
-            if place is not None and at <= seq:
+            if place is not None:
                 return place
         return GENESIS
 

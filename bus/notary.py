@@ -151,8 +151,8 @@ class Notary:
         while True:
             tip = ledger.tip
             state = await self._ask()
-            whole(state)
             reaches(state, tip.seq)
+            whole(state)
             await asyncio.sleep(self._settings.nats_health_every_s)
 
     async def _scrub(self, ledger: Ledger) -> None:
@@ -200,7 +200,7 @@ def scrubbed(kept: Storage, epoch: str) -> Scrub:
     """How far the log of *epoch* has been read again; from the beginning when nobody knows."""
     try:
         scrub = msgspec.json.decode(kept.read(SCRUB), type=Scrub)
-    except (FileNotFoundError, msgspec.MsgspecError):
+    except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
         return Scrub(epoch)
     return scrub if scrub.epoch == epoch else Scrub(epoch)
 

@@ -285,7 +285,7 @@ def state_of(info: Mapping[str, Any]) -> LogState:
     if lost or holes or (state["messages"] and state.get("num_deleted")):
         first = [1] if state["first_seq"] > 1 else []
         gaps = [*first, *(state.get("deleted") or ()), *(lost.get("msgs") or ())]
-        missing = min(gaps, default=1)
+        missing = min(gaps, default=1 if holes else state["last_seq"] + 1)
     return LogState(info["created"], state["first_seq"], state["last_seq"], state["bytes"], missing)
 
 

@@ -35,14 +35,16 @@ class Measure(StrEnum):
     REBUILD = "rebuild"
     PARQUET = "parquet"
     PAST = "past"
+    MARKS = "marks"
     CHAOS = "chaos"
     PARTINGS = "partings"
     KILLS = "kills"
     CUTS = "cuts"
+    FLIPS = "flips"
 
 
 HARD = (Measure.CHAOS, Measure.PARTINGS)
-LONG = (*HARD, Measure.KILLS, Measure.CUTS)
+LONG = (*HARD, Measure.KILLS, Measure.CUTS, Measure.FLIPS)
 USUAL = tuple(measure for measure in Measure if measure not in LONG)
 
 
@@ -50,7 +52,7 @@ def bench(
     context: typer.Context,
     measures: Annotated[
         list[Measure] | None,
-        typer.Argument(help="Which; all but chaos, partings, kills and cuts when left out.",
+        typer.Argument(help="Which; all but chaos, partings, kills, cuts and flips when left out.",
                        show_default=False),
     ] = None,
     hard: Annotated[
@@ -64,6 +66,11 @@ def bench(
     cuts: Annotated[
         int | None,
         typer.Option("--cuts", help="So many power cuts, on a volume of its own; needs root.",
+                     min=1, show_default=False),
+    ] = None,
+    damages: Annotated[
+        int | None,
+        typer.Option("--flips", help="So many damages to a log at rest: flipped bits, cut files …",
                      min=1, show_default=False),
     ] = None,
     quick: Annotated[
@@ -88,6 +95,8 @@ def bench(
         wanted, extent = [*wanted, Measure.KILLS], replace(extent, kills=deaths)
     if cuts is not None:
         wanted, extent = [*wanted, Measure.CUTS], replace(extent, cuts=cuts)
+    if damages is not None:
+        wanted, extent = [*wanted, Measure.FLIPS], replace(extent, flips=damages)
     missed = False
     with ExitStack() as stack:
         folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="canopy-")))

@@ -12,8 +12,10 @@ from pathlib import Path
 
 from gateway.bench.chaos import chaos
 from gateway.bench.cuts import cuts
+from gateway.bench.flips import flips
 from gateway.bench.kills import kills
 from gateway.bench.live import live
+from gateway.bench.marks import marks
 from gateway.bench.node import NoStart
 from gateway.bench.page import page
 from gateway.bench.parquet import parquet
@@ -41,10 +43,11 @@ class Extent:
     partings: int
     kills: int
     cuts: int
+    flips: int
 
 
-FULL = Extent(1_000_000, 3, 5.0, 2_000, 200, 10_000, 1_000, 50)
-QUICK = Extent(20_000, 1, 1.0, 200, 5, 200, 10, 2)
+FULL = Extent(1_000_000, 3, 5.0, 2_000, 200, 10_000, 1_000, 50, 1_000)
+QUICK = Extent(20_000, 1, 1.0, 200, 5, 200, 10, 2, 20)
 
 Measure = Callable[[Path, Extent], Awaitable[Report]]
 """Given the directory to work in: one below it of its own, or `log`, which holds the long log."""
@@ -61,6 +64,10 @@ MEASURES: Mapping[str, Measure] = {
     "past": lambda folder, extent: past(folder / "log", extent.events),
     "partings": lambda folder, extent: partings(folder / "partings", extent.partings),
     "kills": lambda folder, extent: kills(folder / "kills", extent.kills),
+    "flips": lambda folder, extent: flips(folder / "flips", extent.flips),
+    "marks": lambda folder, extent: marks(
+        folder / "marks", folder / "log", extent.rounds, extent.seconds, extent.events
+    ),
     "cuts": lambda folder, extent: cuts(folder / "cuts", extent.cuts),
 }
 
