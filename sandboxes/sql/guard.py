@@ -57,7 +57,9 @@ NAMED: Mapping[str, str] = {
 """What users call a part that is not listed."""
 
 
-def inspect(tree: Json, views: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+def inspect(
+    tree: Json, views: Mapping[str, Sequence[str]], walk: type[Walk] | None = None
+) -> dict[str, list[str]]:
     """For each of the *views* (name → columns) that the statement reads, the columns it needs.
 
     *tree* is what json_serialize_sql makes of it. Raises `Forbidden`.
@@ -65,12 +67,12 @@ def inspect(tree: Json, views: Mapping[str, Sequence[str]]) -> dict[str, list[st
     statements = tree["statements"]
     if len(statements) != 1:
         raise Forbidden("One statement at a time: a single SELECT.")
-    walk = _Walk(views)
-    walk.visit(statements[0], frozenset())
-    return {name: walk.columns(name) for name in views if name in walk.used}
+    walked = (walk or Walk)(views)
+    walked.visit(statements[0], frozenset())
+    return {name: walked.columns(name) for name in views if name in walked.used}
 
 
-class _Walk:
+class Walk:
     """One walk through a tree: raises `Forbidden` where it may not go, notes what is read."""
 
     def __init__(self, views: Mapping[str, Sequence[str]]) -> None:
