@@ -8,8 +8,8 @@ from contextlib import closing
 from functools import partial
 
 from actors.eraser import NAME, Eraser
-from actors.host import Host
-from actors.reactor import Reactor, react
+from actors.host import PASSING, Host
+from actors.reactor import RETRY_S, Reactor, react
 from actors.rooms import AGGREGATES, REACTORS
 from actors.supervisor import supervise
 from bus.alarm import heed
@@ -81,15 +81,17 @@ def durables() -> list[Durable]:
 async def open_general(host: Host) -> None:
     """The channel `general` is there from the start."""
     command = OpenChannel(name="general", description="For everybody.", type="general")
-    answer = await host.handle(
-        Request(
-            id="open-general",
-            noun="channel",
-            key=GENERAL,
-            author=SYSTEM,
-            correlation="open-general",
-            command=command,
-        )
+    request = Request(
+        id="open-general",
+        noun="channel",
+        key=GENERAL,
+        author=SYSTEM,
+        correlation="open-general",
+        command=command,
     )
-    if answer.refused and answer.refused.code != "channel_taken":
-        raise Refused(answer.refused.code, answer.refused.message)
+    while refused := (await host.handle(request)).refused:
+        if refused.code == "channel_taken":
+            return
+        if refused.code not in PASSING:
+            raise Refused(refused.code, refused.message)
+        await asyncio.sleep(RETRY_S)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from time import monotonic
 
 import structlog
 
@@ -32,7 +31,7 @@ async def supervise(
         except Exception as failure:
             if _is_of_the_broker(failure):
                 raise  # No room can mend this: the root attaches to the bus anew.
-            failures.append(monotonic())
+            failures.append(asyncio.get_running_loop().time())
             while failures[-1] - failures[0] > settings.restarts_window_s:
                 failures.popleft()
             log.exception("room_failed", room=name, failures=len(failures))

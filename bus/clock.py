@@ -7,7 +7,9 @@ milliseconds first, a counter for what happens within one.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import blake2b
@@ -18,14 +20,36 @@ COUNTER_BITS = 16
 COUNTER_MAX = (1 << COUNTER_BITS) - 1
 
 
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where wall time and chance come from: this machine, or a simulator."""
+
+    wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+    token: Callable[[], str] = lambda: uuid7().hex
+
+
+class _Drawn:
+    sources = Sources()
+
+
+@contextmanager
+def drawn_from(sources: Sources) -> Iterator[None]:
+    """Time and ids come from *sources* until the block ends."""
+    before, _Drawn.sources = _Drawn.sources, sources
+    try:
+        yield
+    finally:
+        _Drawn.sources = before
+
+
 def wall_ms() -> int:
     """Milliseconds since 1970 by the wall clock of this machine."""
-    return time.time_ns() // 1_000_000
+    return _Drawn.sources.wall_ms()
 
 
 def new_id(prefix: str = "") -> str:
     """A fresh token: *prefix* and 32 hex digits, ordered by time (UUIDv7, RFC 9562)."""
-    return prefix + uuid7().hex
+    return prefix + _Drawn.sources.token()
 
 
 def derived_id(prefix: str, *parts: str, digits: int = 16) -> str:

@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import structlog
@@ -103,7 +102,7 @@ async def up(settings: Settings, announce: Announce, environ: Mapping[str, str])
                     # while the actors still answer what it has taken in.
                     await serve(replace(bus, commands=here), vault, door, socket, opened)
 
-        await _renewed("node", once, settings, telemetry)
+        await renewed("node", once, settings, telemetry)
 
 
 async def run_broker(settings: Settings, environ: Mapping[str, str]) -> None:
@@ -127,7 +126,7 @@ async def run_broker(settings: Settings, environ: Mapping[str, str]) -> None:
                     group.create_task(_notary(bus))
                     log.info("broker_ready", url=endpoint.url)
 
-        await _renewed("nats", once, settings, telemetry)
+        await renewed("nats", once, settings, telemetry)
 
 
 async def run_actors(settings: Settings) -> None:
@@ -149,7 +148,7 @@ async def run_actors(settings: Settings) -> None:
                 if endpoint.external:  # Nobody on this data directory runs the broker.
                     group.create_task(_notary(bus))
 
-    await _renewed("actors", once, settings, telemetry)
+    await renewed("actors", once, settings, telemetry)
 
 
 async def run_gateway(settings: Settings, announce: Announce) -> None:
@@ -167,7 +166,7 @@ async def run_gateway(settings: Settings, announce: Announce) -> None:
                 async with attached(endpoint, "gateway", identity, settings, telemetry) as bus:
                     await serve(bus, vault, door, socket, opened)
 
-        await _renewed("gateway", once, settings, telemetry)
+        await renewed("gateway", once, settings, telemetry)
 
 
 async def _notary(bus: Bus) -> None:
@@ -282,7 +281,7 @@ def settle_down() -> None:
     gc.set_threshold(YOUNG_OBJECTS, RARELY, RARELY)
 
 
-async def _renewed(
+async def renewed(
     name: str, once: Callable[[], Awaitable[None]], settings: Settings, telemetry: Telemetry
 ) -> None:
     """Run *once* anew each time the broker goes. Raises when that happens too often in a row;
@@ -295,7 +294,7 @@ async def _renewed(
             except* (BrokerLost, BrokerStopped, OSError) as lost:
                 leaves = _leaves(lost)
                 if not any(_is_of_the_disk(error) for error in leaves):
-                    failures.append(monotonic())
+                    failures.append(asyncio.get_running_loop().time())
                 reasons = [str(error) for error in leaves]
                 log.warning("broker_gone", process=name, reasons=reasons, failures=len(failures))
                 full = len(failures) == settings.restarts_max

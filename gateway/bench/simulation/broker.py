@@ -57,8 +57,8 @@ class Behaviour:
     """Whether one message on its way to a client gets lost."""
     doubles: Callable[[str], bool] = lambda _subject: False
     """Whether one message on its way to a queue is delivered twice."""
-    stored: Callable[[list[Publication], int], None] = lambda _batch, _last: None
-    """Told what has been stored, with the position of its last message."""
+    acked: Callable[[str, int], None] = lambda _consumer, _seq: None
+    """Told that a consumer has dealt with the message at a position."""
     lazy: bool = False
     """A broker that acknowledges before it syncs, as nats-server does by default."""
 
@@ -168,7 +168,8 @@ class Broker:
             consumer = self.consumers.get(f"{stream}.{name}")
             if consumer is None:
                 return False
-            consumer.acknowledged(int(seq), payload)
+            if consumer.acknowledged(int(seq), payload):
+                self.behaviour.acked(name, int(seq))
             if reply:
                 self.say(reply, reply, "", b"", b"")
             return True
@@ -247,7 +248,6 @@ class Broker:
         last = stream.store(batch, self.behaviour.wall_s())
         if not self.behaviour.lazy:
             stream.sync()
-        self.behaviour.stored(batch, last)
         self._acknowledge(stream, batch, name, last, "")
         for key, consumer in self.consumers.items():
             if key.startswith(f"{stream.config['name']}."):

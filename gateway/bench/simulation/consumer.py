@@ -79,17 +79,20 @@ class Consumer:
         self._pulls.append(pull)
         self.pump()
 
-    def acknowledged(self, seq: int, word: bytes) -> None:
-        """Somebody says *word* about the message at *seq*: +ACK (or nothing), or -NAK."""
+    def acknowledged(self, seq: int, word: bytes) -> bool:
+        """Somebody says *word* about the message at *seq*: +ACK (or nothing), or -NAK. Whether it
+        is dealt with."""
         waiting = self._waits.pop(seq, None)
         if waiting is not None:
             waiting.cancel()
-        if not word.startswith(b"-NAK"):
+        done = not word.startswith(b"-NAK")
+        if done:
             self._settle(seq)
         elif not self.place.done(seq):
             told = json.loads(word[4:]) if word[4:].strip() else {}
             self._later(seq, told.get("delay", 0) / NANOSECONDS)
         self.pump()
+        return done
 
     def pump(self) -> None:
         """Hand out what is there to whoever asked."""

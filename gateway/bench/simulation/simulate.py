@@ -1,0 +1,129 @@
+"""One seed: its world, what came of it, and how to see it again."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from random import Random
+from time import perf_counter
+from typing import Any
+
+from bus import faults
+from bus.clock import drawn_from
+from gateway.bench.simulation import fate
+from gateway.bench.simulation.invariants import broken
+from gateway.bench.simulation.loop import SimulatedLoop, Stalled
+from gateway.bench.simulation.people import People
+from gateway.bench.simulation.workload import wishes
+from gateway.bench.simulation.world import World
+
+RECOVERY_S = 300.0
+"""Virtual seconds after the last fault in which everything must have been answered."""
+
+
+LOOK_S = 0.5
+"""Virtual seconds between two looks at whether all is quiet."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one seed."""
+
+    seed: int
+    violations: tuple[str, ...]
+    trace: tuple[str, ...]
+    digest: str
+    virtual_s: float
+    real_s: float
+    steps: int
+    commits: int
+    answers: int
+
+    def story(self, last: int) -> str:
+        """What went wrong, the last steps, and how to see it again; times are virtual seconds."""
+        head = [f"seed {self.seed}: {one}" for one in self.violations]
+        left_out = max(0, len(self.trace) - last)
+        cut = [f"… {left_out} earlier steps"] if left_out else []
+        again = f"again, with every step: canopy bench --sim {self.seed}"
+        return "\n".join([*head, *cut, *self.trace[-last:], again])
+
+
+def simulate(seed: int, *, only: Sequence[str] = (), lazy: bool = False) -> Outcome:
+    """Live through the world of *seed*, in which only faults of the kinds *only* happen unless it
+    is empty. A *lazy* broker acknowledges before it syncs."""
+    began = perf_counter()
+    chance = Random(seed)
+    loop = SimulatedLoop(chance)
+    world = World(loop, chance, fate.shape(chance), lazy=lazy)
+    people = People(world)
+    trace = world.trace
+
+    def unhandled(_loop: object, told: dict[str, Any]) -> None:
+        trace.violated(f"nobody handled: {told.get('message')}: {told.get('exception')!r}")
+
+    loop.set_exception_handler(unhandled)
+    collecting = gc.isenabled()
+    gc.disable()  # A collection would end what is unreachable at a moment of its own choosing.
+    faults.hang(world.passed)
+    try:
+        with drawn_from(world.sources()), trace.journal():
+            try:
+                world.process.context.run(loop.run_until_complete, _lived(world, people, only))
+            except Stalled as stalled:
+                trace.violated(str(stalled))
+            for promise in broken(world, people.journal):
+                trace.violated(promise)
+            trace.closed = True
+            world.network.close()
+            everybody = [*world.dead, *world.running.values(), world.process]
+            world.process.context.run(loop.run_until_complete, loop.bury(everybody))
+    finally:
+        faults.hang(None)
+        loop.close()
+        if collecting:
+            gc.enable()
+    return Outcome(
+        seed,
+        tuple(trace.violations),
+        tuple(trace.lines),
+        trace.digest,
+        loop.time(),
+        perf_counter() - began,
+        loop.steps,
+        world.log.head,
+        len(people.journal.told),
+    )
+
+
+async def _lived(world: World, people: People, only: Sequence[str]) -> None:
+    """Everybody has been answered and has heard everything, or it took too long."""
+    shape, chance = world.shape, world.chance
+    world.furnish()
+    world.start_broker()
+    for name in shape.processes:
+        world.start(name)
+    gateways = sum(not name.startswith("actors") for name in shape.processes)
+    wanted = [
+        wishes(chance, client, shape.wishes, shape.busy_s, gateways)
+        for client in range(shape.clients)
+    ]
+    try:
+        async with asyncio.timeout(shape.busy_s * 20 + RECOVERY_S), asyncio.TaskGroup() as group:
+            group.create_task(people.live(wanted))
+            await fate.unfold(world, only)
+            fate.heal(world)
+            world.trace.note("everything has healed", "world")
+    except TimeoutError:
+        world.trace.violated(f"{people.journal.unanswered} wishes were never answered")
+    with suppress(TimeoutError):
+        async with asyncio.timeout(RECOVERY_S):
+            await _settled(world, people)
+
+
+async def _settled(world: World, people: People) -> None:
+    """Reactors have dealt with everything, and listeners have heard it."""
+    while not (world.idle and people.heard(world.log.head)):  # noqa: ASYNC110  # virtual time
+        await asyncio.sleep(LOOK_S)

@@ -1,0 +1,297 @@
+"""One simulated world: a broker, several actor processes and gateways, and what befalls them.
+
+Everything between the lines is the product's own: processes are run by `gateway.node.renewed`,
+attach with `bus.attachment.attached` and live in `actors.__main__.act`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
+from functools import cache
+from hashlib import blake2b
+from itertools import count
+from pathlib import Path
+from random import Random
+from tempfile import gettempdir
+from typing import Any
+
+from actors.__main__ import act, durables
+from bus import faults
+from bus.attachment import Bus, attached
+from bus.clock import Sources
+from bus.commands import LocalCommands
+from bus.crypto import SECRET_BYTES, Identity, Secrets, identity
+from bus.roles import Endpoint, Role
+from bus.server import HEADERS_BYTES
+from bus.telemetry import Telemetry
+from bus.topology import consumer, event_stream, snapshot_bucket
+from gateway.bench.simulation.broker import Behaviour, Broker, Disk
+from gateway.bench.simulation.consumer import Place
+from gateway.bench.simulation.interface import instant
+from gateway.bench.simulation.loop import PROCESS, Killed, Process, SimulatedLoop
+from gateway.bench.simulation.network import Network
+from gateway.bench.simulation.stream import Stream
+from gateway.bench.simulation.trace import Trace
+from gateway.node import renewed
+from schemas.settings import MIB, Settings
+
+EPOCH_S = 1_800_000_000.0
+"""Where wall clocks begin: 2027-01-15, seconds since 1970."""
+BROKER = ("broker", 4222)
+URL = "nats://broker:4222"
+LOG = "EVT"
+DISK_LOOK_S = 60.0
+"""The disk of this machine is no part of a world: one look a minute is enough."""
+RESPAWN_S = 1.0
+"""Until a process that has given up is started again by whoever runs it."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How large a world is, and how its disk and its settings are."""
+
+    processes: tuple[str, ...]
+    """`actors-<n>`, `gateway-<n>`, or `node-<n>` for both in one process."""
+    clients: int
+    wishes: int
+    """Of each client."""
+    shared_identity: bool
+    """Whether all processes are of one node."""
+    busy_s: float
+    """In which clients act and faults happen; after it everything heals."""
+    sync_s: tuple[float, float]
+    knobs: dict[str, Any] = field(default_factory=dict)
+
+
+Rooms = Callable[[str, Bus], Coroutine[Any, Any, None]]
+"""What lives in a gateway (its name, its bus), for ever."""
+
+
+class World:
+    """Who takes part, and how each of them can be hurt."""
+
+    def __init__(self, loop: SimulatedLoop, chance: Random, shape: Shape, *, lazy: bool) -> None:
+        self.loop = loop
+        self.chance = chance
+        self.shape = shape
+        self.trace = Trace(loop.time)
+        self.network = Network(loop, chance)
+        self.disk = Disk()
+        self.process = Process("world")
+        self.rooms: Rooms
+        self.dead: list[Process] = []
+        self.running: dict[str, Process] = {}
+        self.losing = 0.0
+        """The chance that a message gets lost on its way from the broker."""
+        self.doubling = 0.0
+        self.slowness = 1.0
+        """How many times slower than usual the disk is."""
+        self.armed: dict[str, int] = {}
+        """Process → at which of the next kill points it dies."""
+        self._numbers = count(1)
+        self._skews: dict[str, float] = {}
+        self._lazy = lazy
+        self.broker: Broker | None = None
+        self.settings = Settings(
+            nats_url=URL,  # So that nobody looks for the broker's disk on this machine.
+            data_directory=Path(gettempdir()),  # Only looked at: it has room, and keeps nothing.
+            disk_reserve_bytes=0,
+            disk_spare_bytes=0,
+            disk_look_every_s=DISK_LOOK_S,
+            log_bytes_max=64 * MIB,
+            **shape.knobs,
+        )
+        self.acked: dict[tuple[str, int], int] = {}
+        """(reactor, position) → the head of the log when it was first acknowledged."""
+        self._behaviour = Behaviour(
+            wall_s=self.now_s,
+            max_payload=self.settings.payload_bytes_max + HEADERS_BYTES,
+            sync_s=self._sync_s,
+            loses=lambda _subject: chance.random() < self.losing,
+            doubles=lambda subject: subject.startswith("cmd.") and chance.random() < self.doubling,
+            acked=self._dealt_with,
+            lazy=lazy,
+        )
+
+    # Time and chance.
+
+    def now_s(self) -> float:
+        """The true wall time."""
+        return EPOCH_S + self.loop.time()
+
+    def sources(self) -> Sources:
+        """What `bus.clock` draws from: each process has a wall clock of its own."""
+
+        def wall_ms() -> int:
+            return int((self.now_s() + PROCESS.get().wall_skew_s) * 1000)
+
+        def token() -> str:
+            return f"{int(self.now_s() * 1000):012x}{next(self._numbers):020x}"
+
+        return Sources(wall_ms, token)
+
+    def _sync_s(self, messages: int) -> float:
+        least, most = self.shape.sync_s
+        return (least + (most - least) * self.chance.random()) * self.slowness + 1e-5 * messages
+
+    def _dealt_with(self, reactor: str, seq: int) -> None:
+        self.acked.setdefault((reactor, seq), self.log.head)
+
+    # The broker.
+
+    def furnish(self) -> None:
+        """The streams and consumers are there, as the product declares them."""
+        created = instant(EPOCH_S)
+        streams = (event_stream(self.settings, self.settings.log_bytes_max), snapshot_bucket())
+        self.disk.streams = {one["name"]: Stream(one, created) for one in streams}
+        for one in durables():
+            self.disk.places[f"{LOG}.{one.name}"] = (consumer(one), deque([Place()]))
+
+    @property
+    def log(self) -> Stream:
+        """The event log as it lies on the broker's disk."""
+        return self.disk.streams[LOG]
+
+    @property
+    def idle(self) -> bool:
+        """Whether reactors have dealt with everything."""
+        return self.broker is not None and all(one.idle for one in self.broker.consumers.values())
+
+    def start_broker(self) -> None:
+        """The broker listens."""
+        if self.broker is not None:
+            return
+        process = self.running["broker"] = Process("broker")
+
+        def start() -> Broker:
+            return Broker(self.disk, self._behaviour, self.chance)
+
+        self.broker = process.context.run(start)
+        self.network.listening[BROKER] = (process, self.broker.session)
+        self.trace.note(f"starts at position {self.log.head}", "broker")
+
+    def stop_broker(self, *, power_cut: bool) -> None:
+        """The broker dies, and its machine with it when the power is cut."""
+        broker, self.broker = self.broker, None
+        if broker is None:
+            return
+        del self.network.listening[BROKER]
+        self._die("broker")
+        if broker.writing is not None and self.chance.random() < 0.5:
+            stream, batch = broker.writing  # It had reached the disk, and nobody knows.
+            stream.store(batch, self.now_s())
+            if not self._lazy:
+                stream.sync()
+        lost = 0
+        for stream in self.disk.streams.values() if power_cut else ():
+            unsynced = stream.head - stream.synced
+            lost += len(stream.cut(self.chance.randint(0, unsynced)))
+        for name, (config, history) in self.disk.places.items():
+            place = self.chance.choice(list(history)).copy()
+            place.floor = min(place.floor, self.log.head)
+            self.disk.places[name] = (config, deque([place]))
+        how = f"loses its power, and {lost} unsynced messages" if power_cut else "is killed"
+        self.trace.note(f"{how}, at position {self.log.head}", "broker")
+
+    # Processes.
+
+    def start(self, name: str) -> None:
+        """The process *name* runs: an actor process or a gateway."""
+        if name in self.running:
+            return
+        process = self.running[name] = Process(name)
+        process.wall_skew_s = self._skews.get(name, 0.0)
+        self.trace.note("starts", name)
+        task = self.loop.begin(process, self._renewed(name))
+        task.add_done_callback(lambda done: self._exited(process, done), context=process.context)
+
+    def kill(self, name: str) -> None:
+        """The process *name* is killed."""
+        if name in self.running:
+            self.trace.note("is killed", name)
+            self._die(name)
+
+    def skew(self, name: str, by_s: float) -> None:
+        """The wall clock of *name* is set, now and after each start."""
+        self._skews[name] = by_s
+        if name in self.running:
+            self.running[name].wall_skew_s = by_s
+
+    def passed(self, point: faults.Point) -> None:
+        """A process comes to a kill point."""
+        process = PROCESS.get()
+        left = self.armed.get(process.name)
+        if left is None or not process.alive:
+            return
+        self.armed[process.name] = left - 1
+        if left <= 1:
+            del self.armed[process.name]
+            self.trace.note(f"is killed at {point}")
+            self._die(process.name)
+            raise Killed(point)
+
+    def _die(self, name: str) -> None:
+        process = self.running.pop(name)
+        self.loop.kill(process)
+        self.network.bury(process)
+        self.dead.append(process)
+
+    def _exited(self, process: Process, task: asyncio.Task[None]) -> None:
+        """A process that gives up ends; whoever runs it will start it again."""
+        error = None if task.cancelled() else task.exception()
+        if process.alive and self.running.get(process.name) is process:
+            self.trace.note(f"gives up: {error!r}")
+            if not _of_the_broker(error):
+                self.trace.violated(f"{process.name} ended with {error!r}")
+            self._die(process.name)
+            again = self.process.context
+            self.loop.call_later(RESPAWN_S, self.start, process.name, context=again)
+
+    async def _renewed(self, name: str) -> None:
+        kind, _, number = name.partition("-")
+        node = node_of(0 if self.shape.shared_identity else int(number))
+        telemetry = Telemetry(name)
+
+        endpoint = Endpoint(URL, {}, self.settings.log_bytes_max)
+
+        async def once() -> None:
+            async with AsyncExitStack() as stack:
+
+                async def attach(role: Role) -> Bus:
+                    one = attached(endpoint, role, node, self.settings, telemetry)
+                    return await stack.enter_async_context(one)
+
+                match kind:
+                    case "actors":
+                        rooms = [act(await attach("actors"))]
+                    case "gateway":
+                        rooms = [self.rooms(name, await attach("gateway"))]
+                    case _:  # As `canopy up` has it: both in one process.
+                        actors, bus = await attach("actors"), await attach("gateway")
+                        actors.log.share(bus.log)
+                        here = LocalCommands(self.settings.command_timeout_s)
+                        rooms = [act(actors, here), self.rooms(name, replace(bus, commands=here))]
+                self.trace.note("is attached")
+                async with asyncio.TaskGroup() as group:
+                    for room in rooms:
+                        group.create_task(room)
+
+        await renewed(name, once, self.settings, telemetry)
+
+
+@cache
+def node_of(number: int) -> Identity:
+    """The identity of one node: the same in every world."""
+    seeds = (blake2b(f"{number} {nth}".encode(), digest_size=SECRET_BYTES) for nth in range(3))
+    return identity(Secrets(*(one.digest() for one in seeds)))
+
+
+def _of_the_broker(error: BaseException | None) -> bool:
+    """Whether a process gave up because the broker was gone for too long."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(_of_the_broker(one) for one in error.exceptions)
+    return isinstance(error, OSError)

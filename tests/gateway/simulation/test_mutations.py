@@ -1,0 +1,170 @@
+"""Each defence taken away once: some seed among a few must find it missing.
+
+A simulator that finds nothing proves nothing. What is broken here is the product's own code, in
+the way in which somebody might break it by a change that looks harmless.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from actors import host as hosts
+from actors import reactor as reactors
+from actors.host import Host, Loaded
+from actors.reactor import Reactor
+from bus import group_commit, jetstream
+from bus.clock import Clock
+from bus.commands import Unavailable
+from bus.group_commit import GroupCommit
+from bus.log import Conflict, Unacknowledged
+from gateway.bench.simulation.simulate import simulate
+from schemas.envelope import Answer, Request
+
+SEEDS = 120
+Patch = pytest.MonkeyPatch
+
+
+def no_guard(patch: Patch) -> None:
+    """Appends do not say where they believe the aggregate to stand."""
+    patch.setattr(group_commit, "GUARD", b"Not-Expected: %d\r\n")
+
+
+def no_second_look(patch: Patch) -> None:
+    """A conflict is an answer instead of a reason to read again."""
+    appended = Host._appended
+
+    async def stubborn(self: Host, *args: Any) -> Answer:
+        try:
+            return await appended(self, *args)
+        except Conflict:
+            return Answer(seq=args[1].seq, author=args[2].author)
+
+    patch.setattr(Host, "_appended", stubborn)
+
+
+def acknowledged_before_stored(patch: Patch) -> None:
+    """A commit that got no answer in time counts as stored."""
+    outcome = GroupCommit._outcome
+
+    async def hopeful(self: GroupCommit, asked: Any) -> Any:
+        found = await outcome(self, asked)
+        return 1 if isinstance(found, Unacknowledged) else found
+
+    patch.setattr(GroupCommit, "_outcome", hopeful)
+
+
+def no_memory_of_commands(patch: Patch) -> None:
+    """What a command did is not known by its id."""
+    fold = hosts._fold
+
+    def forgetful(aggregate: Any, loaded: Loaded[Any], commit: Any) -> None:
+        fold(aggregate, loaded, commit)
+        loaded.applied.clear()
+
+    patch.setattr(hosts, "_fold", forgetful)
+
+
+def no_fingerprint(patch: Patch) -> None:
+    """An id used again for another wish is answered as the first."""
+    replayed = Host._replayed
+
+    async def trusting(self: Host, request: Request, seq: int) -> Answer:
+        return await replayed(self, _without_fingerprint(request), seq)
+
+    patch.setattr(Host, "_replayed", trusting)
+
+
+def _without_fingerprint(request: Request) -> Request:
+    return Request(
+        id=request.id,
+        noun=request.noun,
+        key=request.key,
+        author=request.author,
+        correlation=request.correlation,
+        command=request.command,
+    )
+
+
+def stale_refusals(patch: Patch) -> None:
+    """A refusal and a "so already" are answered from memory, without a look at the log."""
+
+    async def never(*_: Any) -> bool:
+        return False
+
+    patch.setattr(Host, "_behind", never)
+
+
+def clock_not_observed(patch: Patch) -> None:
+    """A process's clock does not learn from commits that others have made."""
+    patch.setattr(Clock, "observe", lambda *_: None)
+
+
+def gaps_in_pages(patch: Patch) -> None:
+    """A page from which something got lost on the way is taken for whole."""
+    patch.setattr(jetstream, "_whole", lambda *_: True)
+
+
+def positions_miscounted(patch: Patch) -> None:
+    """The members of an atomic batch are numbered from the wrong end."""
+    batched = GroupCommit._batched
+
+    async def reversed_batch(self: GroupCommit, batch: list[Any], asked: Any) -> bool:
+        return await batched(self, batch[::-1], asked)
+
+    patch.setattr(GroupCommit, "_batched", reversed_batch)
+
+
+def effects_forgotten(patch: Patch) -> None:
+    """A reactor acknowledges what it has not done when nobody answers."""
+    send = reactors._send
+
+    async def careless(of: Reactor, *args: Any) -> None:
+        try:
+            await send(of, *args)
+        except Unavailable:
+            return
+
+    patch.setattr(reactors, "_send", careless)
+
+
+def effects_with_fresh_ids(patch: Patch) -> None:
+    """The command of a reactor has another id each time that it is sent."""
+    names = iter(range(10**9))
+    patch.setattr(reactors, "derived_id", lambda *_, **__: f"fresh{next(names)}")
+
+
+MUTATIONS: Mapping[Callable[[Patch], None], tuple[str, ...]] = {
+    no_guard: (),
+    no_second_look: (),
+    acknowledged_before_stored: ("frozen", "broker killed"),
+    no_memory_of_commands: (),
+    no_fingerprint: (),
+    stale_refusals: (),
+    clock_not_observed: ("clock set",),
+    gaps_in_pages: ("lossy",),
+    positions_miscounted: (),
+    effects_forgotten: ("lossy",),
+    effects_with_fresh_ids: (),
+}
+"""What is taken away → the faults that it was there for; all of them where none is named."""
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda one: one.__name__)
+def test_a_defence_that_is_taken_away_is_missed(
+    mutation: Callable[[Patch], None], monkeypatch: Patch
+) -> None:
+    mutation(monkeypatch)
+    faults = MUTATIONS[mutation]
+    found = next((seed for seed in range(SEEDS) if simulate(seed, only=faults).violations), None)
+
+    assert found is not None
+
+
+def test_a_broker_that_acknowledges_before_it_syncs_is_found_out() -> None:
+    """By its losses: the default of nats-server, which Canopy refuses to run on."""
+    worlds = (simulate(seed, only=("power cut",), lazy=True) for seed in range(SEEDS))
+
+    assert any("lost" in one for world in worlds for one in world.violations)
