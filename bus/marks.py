@@ -17,7 +17,7 @@ from typing import Protocol
 
 from bus.chain import GENESIS, RECORD_BYTES, Place, alone, packed, unpacked
 from bus.log import Stored
-from bus.storage import Directory, Storage
+from bus.storage import Storage, storage_at
 from schemas.settings import Settings
 
 DIRECTORY = "marks"
@@ -166,9 +166,9 @@ class _Raising:
         self.error: OSError | None = None
 
 
-def storage(settings: Settings) -> Directory:
+def storage(settings: Settings) -> Storage:
     """The directory of the marks, for one room: each opens it for itself."""
-    return Directory(path(settings))
+    return storage_at(path(settings))
 
 
 def path(settings: Settings) -> Path:

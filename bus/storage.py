@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from time import monotonic, sleep
@@ -142,6 +142,25 @@ class Directory:
         descriptor = self._open.pop(name, None)
         if descriptor is not None:
             os.close(descriptor)
+
+
+class _Machine:
+    opened: Callable[[Path], Storage] = Directory
+
+
+def storage_at(path: Path) -> Storage:
+    """The files of the directory *path*: on the disk of this machine, or on a simulator's."""
+    return _Machine.opened(path)
+
+
+@contextmanager
+def stored_by(opened: Callable[[Path], Storage]) -> Iterator[None]:
+    """Directories are opened by *opened* until the block ends."""
+    before, _Machine.opened = _Machine.opened, opened
+    try:
+        yield
+    finally:
+        _Machine.opened = before
 
 
 def _lock(descriptor: int, kind: int) -> None:

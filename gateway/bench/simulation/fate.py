@@ -42,7 +42,7 @@ async def killed(world: World) -> None:
 async def killed_at_a_point(world: World) -> None:
     """A process dies between two durable steps, and is started again."""
     name = _victim(world)
-    world.armed[name] = world.chance.randint(1, 4)
+    world.armed[name] = world.chance.randint(1, 9)
     await _while(world, *LONG_S)
     world.armed.pop(name, None)
     world.start(name)
@@ -182,10 +182,9 @@ def shape(chance: Random) -> Shape:
         "command_timeout_s": chance.choice((1.0, 5.0)),
     }
     return Shape(
-        processes=chance.choice(CROWDS),
+        processes=("keeper", *chance.choice(CROWDS)),
         clients=chance.randint(2, 6),
         wishes=chance.randint(3, 10),
-        shared_identity=chance.random() < 0.5,
         busy_s=chance.choice((0.3, 2.0, 10.0)),
         sync_s=chance.choice(((1e-4, 3e-4), (1e-3, 5e-3))),
         knobs=knobs,

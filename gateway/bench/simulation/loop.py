@@ -106,6 +106,8 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._numbers = count(1)
         self._timers: list[tuple[float, int, _Timer]] = []
         self._runnable: list[Process] = []
+        self._busy: dict[int, float] = {}
+        """Worker → until when it is busy."""
         self._over = False
 
     @override
@@ -144,10 +146,10 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._timers.clear()
         for process in processes:
             process.ready.clear()
-            for task in process.tasks:
+            for task in reversed(process.tasks):
                 if not task.done():
                     task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
-                    _cancelled(task.get_coro())
+                    _buried(task.get_coro())
             process.tasks.clear()
         self._over = False
 
@@ -211,13 +213,15 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     def run_in_executor(  # type: ignore[override]  # typed for every kind of executor
         self, executor: Any, func: Callable[..., Result], *args: Any
     ) -> asyncio.Future[Result]:
-        """Blocking work takes a while, and is then done at once."""
-
-        async def work() -> Result:
-            await asyncio.sleep(self._chance.uniform(*BLOCKING_S))
-            return func(*args)
-
-        return self.create_task(work())
+        """Blocking work is done after a while, also when nobody waits for it any more; that of one
+        worker in its order."""
+        done: asyncio.Future[Result] = self.create_future()
+        start_s = max(self._now_s, self._busy.get(id(executor), 0.0) if executor else 0.0)
+        end_s = start_s + self._chance.uniform(*BLOCKING_S)
+        if executor is not None:
+            self._busy[id(executor)] = end_s
+        self.call_at(end_s, _worked, done, func, args)
+        return done
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
         """Nothing is counted here: what is cancelled is skipped when its time comes."""
@@ -257,11 +261,22 @@ def _process(context: Context | None) -> Process | None:
     return PROCESS.get(None) if context is None else context.get(PROCESS)
 
 
-def _cancelled(coroutine: Any) -> None:
-    """End *coroutine* as a cancellation would, whatever it still wants to wait for."""
+def _worked(done: asyncio.Future[Any], func: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    try:
+        result = func(*args)
+    except (OSError, ValueError, LookupError, RuntimeError) as error:
+        if not done.done():
+            done.set_exception(error)
+    else:
+        if not done.done():
+            done.set_result(result)
+
+
+def _buried(coroutine: Any) -> None:
+    """End *coroutine*, whatever it still wants to wait for; a cancellation it might wait out."""
     if not isinstance(coroutine, Coroutine):
         return
     # Whatever the dead complain of: nobody is there to hear it.
     with suppress(Exception, BaseExceptionGroup, asyncio.CancelledError, Killed):
         for _ in range(WAITS_MAX):
-            coroutine.throw(asyncio.CancelledError())
+            coroutine.throw(Killed())

@@ -56,7 +56,10 @@ class People:
         self.journal = Journal()
         self._world = world
         self._open: dict[str, tuple[Process, Bus]] = {}
-        self._gateways = [one for one in world.shape.processes if not one.startswith("actors")]
+        self._gateways = [
+            one for one in world.shape.processes if one.startswith(("gateway", "node"))
+        ]
+        self.gateways = len(self._gateways)
         world.rooms = self.rooms
 
     async def rooms(self, name: str, bus: Bus) -> None:

@@ -13,9 +13,10 @@ from typing import Any
 
 from bus import faults
 from bus.clock import drawn_from
+from bus.storage import stored_by
 from gateway.bench.simulation import fate
 from gateway.bench.simulation.invariants import broken
-from gateway.bench.simulation.loop import SimulatedLoop, Stalled
+from gateway.bench.simulation.loop import Killed, SimulatedLoop, Stalled
 from gateway.bench.simulation.people import People
 from gateway.bench.simulation.workload import wishes
 from gateway.bench.simulation.world import World
@@ -62,14 +63,15 @@ def simulate(seed: int, *, only: Sequence[str] = (), lazy: bool = False) -> Outc
     trace = world.trace
 
     def unhandled(_loop: object, told: dict[str, Any]) -> None:
-        trace.violated(f"nobody handled: {told.get('message')}: {told.get('exception')!r}")
+        if not isinstance(told.get("exception"), Killed):
+            trace.violated(f"nobody handled: {told.get('message')}: {told.get('exception')!r}")
 
     loop.set_exception_handler(unhandled)
     collecting = gc.isenabled()
     gc.disable()  # A collection would end what is unreachable at a moment of its own choosing.
     faults.hang(world.passed)
     try:
-        with drawn_from(world.sources()), trace.journal():
+        with drawn_from(world.sources()), stored_by(world.files.opened), trace.journal():
             try:
                 world.process.context.run(loop.run_until_complete, _lived(world, people, only))
             except Stalled as stalled:
@@ -105,9 +107,8 @@ async def _lived(world: World, people: People, only: Sequence[str]) -> None:
     world.start_broker()
     for name in shape.processes:
         world.start(name)
-    gateways = sum(not name.startswith("actors") for name in shape.processes)
     wanted = [
-        wishes(chance, client, shape.wishes, shape.busy_s, gateways)
+        wishes(chance, client, shape.wishes, shape.busy_s, people.gateways)
         for client in range(shape.clients)
     ]
     try:

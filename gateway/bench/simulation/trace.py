@@ -71,6 +71,13 @@ class Trace:
 
 
 ALARMING = frozenset(
-    {"aggregate_unreadable", "head_unreadable", "reactor_stopped", "room_failed", "loop_failed"}
+    {
+        "aggregate_unreadable",
+        "content_damaged",
+        "head_unreadable",
+        "log_damaged",
+        "reactor_stopped",
+        "room_failed",
+    }
 )
 """What no fault of a machine may lead to: each of them would be a bug of ours."""

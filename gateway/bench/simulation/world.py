@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass, field, replace
 from functools import cache
 from hashlib import blake2b
@@ -20,18 +20,18 @@ from tempfile import gettempdir
 from typing import Any
 
 from actors.__main__ import act, durables
-from bus import faults
-from bus.attachment import Bus, attached
+from bus.attachment import Bus, attached, notarize, prepared
 from bus.clock import Sources
 from bus.commands import LocalCommands
 from bus.crypto import SECRET_BYTES, Identity, Secrets, identity
+from bus.key_table import KeyTable
 from bus.roles import Endpoint, Role
 from bus.server import HEADERS_BYTES
+from bus.storage import storage_at
 from bus.telemetry import Telemetry
-from bus.topology import consumer, event_stream, snapshot_bucket
+from bus.vault import Vault
 from gateway.bench.simulation.broker import Behaviour, Broker, Disk
-from gateway.bench.simulation.consumer import Place
-from gateway.bench.simulation.interface import instant
+from gateway.bench.simulation.disk import SimulatedDisk
 from gateway.bench.simulation.loop import PROCESS, Killed, Process, SimulatedLoop
 from gateway.bench.simulation.network import Network
 from gateway.bench.simulation.stream import Stream
@@ -44,6 +44,9 @@ EPOCH_S = 1_800_000_000.0
 BROKER = ("broker", 4222)
 URL = "nats://broker:4222"
 LOG = "EVT"
+DATA = Path(gettempdir())
+"""Only looked at, for the room that it has: what is kept there lies on the simulated disk."""
+VAULT = DATA / "vault"
 DISK_LOOK_S = 60.0
 """The disk of this machine is no part of a world: one look a minute is enough."""
 RESPAWN_S = 1.0
@@ -55,12 +58,11 @@ class Shape:
     """How large a world is, and how its disk and its settings are."""
 
     processes: tuple[str, ...]
-    """`actors-<n>`, `gateway-<n>`, or `node-<n>` for both in one process."""
+    """`keeper`, which prepares the broker and attests the log; `actors-<n>`, `gateway-<n>`, or
+    `node-<n>` for both in one process. All are of one node."""
     clients: int
     wishes: int
     """Of each client."""
-    shared_identity: bool
-    """Whether all processes are of one node."""
     busy_s: float
     """In which clients act and faults happen; after it everything heals."""
     sync_s: tuple[float, float]
@@ -81,6 +83,7 @@ class World:
         self.trace = Trace(loop.time)
         self.network = Network(loop, chance)
         self.disk = Disk()
+        self.files = SimulatedDisk(chance, self._comes_to)
         self.process = Process("world")
         self.rooms: Rooms
         self.dead: list[Process] = []
@@ -98,7 +101,7 @@ class World:
         self.broker: Broker | None = None
         self.settings = Settings(
             nats_url=URL,  # So that nobody looks for the broker's disk on this machine.
-            data_directory=Path(gettempdir()),  # Only looked at: it has room, and keeps nothing.
+            data_directory=DATA,
             disk_reserve_bytes=0,
             disk_spare_bytes=0,
             disk_look_every_s=DISK_LOOK_S,
@@ -144,17 +147,13 @@ class World:
     # The broker.
 
     def furnish(self) -> None:
-        """The streams and consumers are there, as the product declares them."""
-        created = instant(EPOCH_S)
-        streams = (event_stream(self.settings, self.settings.log_bytes_max), snapshot_bucket())
-        self.disk.streams = {one["name"]: Stream(one, created) for one in streams}
-        for one in durables():
-            self.disk.places[f"{LOG}.{one.name}"] = (consumer(one), deque([Place()]))
+        """There is a vault; the streams are made by whoever prepares the broker."""
+        KeyTable(storage_at(VAULT), node(), VAULT.name, str(VAULT)).create()
 
     @property
     def log(self) -> Stream:
         """The event log as it lies on the broker's disk."""
-        return self.disk.streams[LOG]
+        return self.disk.streams.get(LOG) or Stream({}, "")
 
     @property
     def idle(self) -> bool:
@@ -221,23 +220,30 @@ class World:
         if name in self.running:
             self.running[name].wall_skew_s = by_s
 
-    def passed(self, point: faults.Point) -> None:
+    def passed(self, point: str) -> None:
         """A process comes to a kill point."""
+        if self._comes_to(point):
+            raise Killed(point)
+
+    def _comes_to(self, place: str) -> bool:
+        """Whether the process that comes to *place*, or is about to write to it, dies there."""
         process = PROCESS.get()
         left = self.armed.get(process.name)
         if left is None or not process.alive:
-            return
+            return False
         self.armed[process.name] = left - 1
-        if left <= 1:
-            del self.armed[process.name]
-            self.trace.note(f"is killed at {point}")
-            self._die(process.name)
-            raise Killed(point)
+        if left > 1:
+            return False
+        del self.armed[process.name]
+        self.trace.note(f"is killed at {place}")
+        self._die(process.name)
+        return True
 
     def _die(self, name: str) -> None:
         process = self.running.pop(name)
         self.loop.kill(process)
         self.network.bury(process)
+        self.files.bury(process)
         self.dead.append(process)
 
     def _exited(self, process: Process, task: asyncio.Task[None]) -> None:
@@ -252,29 +258,36 @@ class World:
             self.loop.call_later(RESPAWN_S, self.start, process.name, context=again)
 
     async def _renewed(self, name: str) -> None:
-        kind, _, number = name.partition("-")
-        node = node_of(0 if self.shape.shared_identity else int(number))
+        kind, _, _ = name.partition("-")
         telemetry = Telemetry(name)
-
         endpoint = Endpoint(URL, {}, self.settings.log_bytes_max)
 
         async def once() -> None:
             async with AsyncExitStack() as stack:
 
                 async def attach(role: Role) -> Bus:
-                    one = attached(endpoint, role, node, self.settings, telemetry)
+                    one = attached(endpoint, role, node(), self.settings, telemetry)
                     return await stack.enter_async_context(one)
 
+                def vault() -> Vault:
+                    opened = Vault(storage_at(VAULT), node(), VAULT.name, str(VAULT))
+                    return stack.enter_context(closing(opened))
+
                 match kind:
+                    case "keeper":
+                        await prepared(endpoint, self.settings, durables())
+                        bus = await attach("notary")
+                        rooms = [bus.gone(), notarize(bus)]
                     case "actors":
-                        rooms = [act(await attach("actors"))]
+                        rooms = [act(await attach("actors"), vault())]
                     case "gateway":
                         rooms = [self.rooms(name, await attach("gateway"))]
                     case _:  # As `canopy up` has it: both in one process.
                         actors, bus = await attach("actors"), await attach("gateway")
                         actors.log.share(bus.log)
                         here = LocalCommands(self.settings.command_timeout_s)
-                        rooms = [act(actors, here), self.rooms(name, replace(bus, commands=here))]
+                        people = self.rooms(name, replace(bus, commands=here))
+                        rooms = [act(actors, vault(), here), people]
                 self.trace.note("is attached")
                 async with asyncio.TaskGroup() as group:
                     for room in rooms:
@@ -284,9 +297,9 @@ class World:
 
 
 @cache
-def node_of(number: int) -> Identity:
-    """The identity of one node: the same in every world."""
-    seeds = (blake2b(f"{number} {nth}".encode(), digest_size=SECRET_BYTES) for nth in range(3))
+def node() -> Identity:
+    """The node that all processes are of: the same in every world."""
+    seeds = (blake2b(b"%d" % nth, digest_size=SECRET_BYTES) for nth in range(3))
     return identity(Secrets(*(one.digest() for one in seeds)))
 
 
