@@ -18,7 +18,7 @@ from bus.commands import LocalCommands, serve
 from bus.disk import keep_reserve
 from bus.lookout import keep_checking
 from bus.recall import attend
-from bus.storage import Directory
+from bus.storage import storage_at
 from bus.topology import Durable
 from bus.vault import Vault
 from bus.vault_file import DIRECTORY
@@ -52,7 +52,7 @@ async def act(bus: Bus, vault: Vault, here: LocalCommands | None = None) -> None
         "opening": partial(open_general, host),
         "recall": partial(attend, bus.wire, bus.telemetry.memory),
     }
-    beside = Directory(bus.settings.data_directory / DIRECTORY)
+    beside = storage_at(bus.settings.data_directory / DIRECTORY)
     rooms[NAME] = Eraser(vault, beside, bus.log, bus.commands, bus.settings).run
     for reactor in REACTORS:
         rooms[reactor.name] = partial(_react, bus, reactor)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from time import perf_counter
 from typing import TypeVar
 
 import msgspec
@@ -168,14 +167,15 @@ class Notary:
     async def _scrubbed_once(self, ledger: Ledger, scrub: Scrub) -> Scrub:
         proof, until = Proof(ledger, ledger.before(scrub.seq)), ledger.tip.seq
         idle = 1 / self._settings.scrub_share - 1
-        said_s = perf_counter()
+        time = asyncio.get_running_loop().time
+        said_s = time()
         while proof.place.seq < until:
-            began_s = perf_counter()
+            began_s = time()
             proof.hear(await read_on(self._log, proof.place.seq, until))
             if proof.healed:
                 await self._off_loop(ledger.heal, proof.healed)
                 proof.healed = []
-            now_s = perf_counter()
+            now_s = time()
             if now_s - said_s > SAID_S:
                 said_s = now_s
                 scrub = msgspec.structs.replace(scrub, seq=proof.place.seq)

@@ -106,7 +106,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._numbers = count(1)
         self._timers: list[tuple[float, int, _Timer]] = []
         self._runnable: list[Process] = []
-        self._busy: dict[int, float] = {}
+        self._busy: dict[Any, float] = {}
         """Worker → until when it is busy."""
         self._over = False
 
@@ -148,7 +148,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             process.ready.clear()
             for task in reversed(process.tasks):
                 if not task.done():
-                    task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
+                    task._log_destroy_pending = False  # noqa: SLF001
                     _buried(task.get_coro())
             process.tasks.clear()
         self._over = False
@@ -216,10 +216,10 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         """Blocking work is done after a while, also when nobody waits for it any more; that of one
         worker in its order."""
         done: asyncio.Future[Result] = self.create_future()
-        start_s = max(self._now_s, self._busy.get(id(executor), 0.0) if executor else 0.0)
+        start_s = max(self._now_s, self._busy.get(executor, 0.0))
         end_s = start_s + self._chance.uniform(*BLOCKING_S)
         if executor is not None:
-            self._busy[id(executor)] = end_s
+            self._busy[executor] = end_s
         self.call_at(end_s, _worked, done, func, args)
         return done
 

@@ -35,7 +35,7 @@ from gateway.bench.simulation.disk import SimulatedDisk
 from gateway.bench.simulation.loop import PROCESS, Killed, Process, SimulatedLoop
 from gateway.bench.simulation.network import Network
 from gateway.bench.simulation.stream import Stream
-from gateway.bench.simulation.trace import Trace
+from gateway.bench.simulation.trace import Trace, passing
 from gateway.node import renewed
 from schemas.settings import MIB, Settings
 
@@ -251,7 +251,7 @@ class World:
         error = None if task.cancelled() else task.exception()
         if process.alive and self.running.get(process.name) is process:
             self.trace.note(f"gives up: {error!r}")
-            if not _of_the_broker(error):
+            if not passing(error):
                 self.trace.violated(f"{process.name} ended with {error!r}")
             self._die(process.name)
             again = self.process.context
@@ -301,10 +301,3 @@ def node() -> Identity:
     """The node that all processes are of: the same in every world."""
     seeds = (blake2b(b"%d" % nth, digest_size=SECRET_BYTES) for nth in range(3))
     return identity(Secrets(*(one.digest() for one in seeds)))
-
-
-def _of_the_broker(error: BaseException | None) -> bool:
-    """Whether a process gave up because the broker was gone for too long."""
-    if isinstance(error, BaseExceptionGroup):
-        return all(_of_the_broker(one) for one in error.exceptions)
-    return isinstance(error, OSError)
