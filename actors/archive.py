@@ -3,8 +3,8 @@
 An archive is a set of named files: parts of bounded size in pairs, and a manifest that comes last.
 `commits-*.parquet` has one row for each commit, with its exact payload, so that header bytes and
 digests stay what they were; `events-*.parquet` has one row for each event in the shape of
-`actors.projection_file.BATCH`, from which tables are filled as they lie. Read `Writer`
-first, then `Archive`; `actors.archive_manifest` is what vouches for the rest.
+`actors.batch.BATCH`, from which tables are filled as they lie. Read `Writer` first, then `Archive`;
+`actors.archive_manifest` is what vouches for the rest (ADR 0019).
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from itertools import zip_longest
 
 import msgspec
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from actors.archive_files import Damaged, Files, Sink
@@ -33,6 +32,7 @@ from actors.archive_manifest import (
     read_manifest,
 )
 from actors.batch import BATCH, COMMITS, Rows, batch
+from actors.eraser import called_for
 from actors.projection_file import ProjectionFile
 from bus import codec
 from bus.chain import GENESIS, linked
@@ -43,8 +43,6 @@ from schemas.settings import Settings
 from schemas.upcasters import UPCASTERS
 
 KEYS = "keys.sealed"
-ERASING = ("message_deleted", "content_erased")
-"""Kinds after which nobody shall read what an aggregate said."""
 PLACED = ("seq", "noun", "key", "payload")
 """The columns that make a commit as it lies in the log."""
 
@@ -183,14 +181,13 @@ class Archive:
         return facts, commits
 
     def erased(self) -> set[str]:
-        """Whose keys are destroyed (`bus.vault`), as far as this log tells: the owner of each
-        aggregate whose content was erased, or is to be. Raises `Damaged`."""
+        """Whose keys are destroyed in the vault, as this log calls for. Raises `Damaged`."""
         owners: set[str] = set()
         for part in self.manifest.parts:
-            facts, _ = self._foldable(part)
-            rows = facts.filter(pc.is_in(facts.column("kind"), pa.array(ERASING)))
-            nouns, keys = rows.column("noun").to_pylist(), rows.column("id").to_pylist()
-            owners |= {f"{noun}.{key}" for noun, key in zip(nouns, keys, strict=True)}
+            try:
+                owners |= {deed.owner for deed in called_for(self.commits(part))}
+            except codec.Undecodable as error:
+                raise Damaged(f"{part.commits_name}: {error}") from error
         return owners
 
     def keys(self) -> bytes | None:

@@ -104,7 +104,7 @@ class Eraser:
 
     async def _read(self) -> None:
         async for page in self._log.tail(self._noted):
-            self._deeds += _called_for(page)
+            self._deeds += called_for(page)
             self._seen = page[-1].seq
             if self._deeds or self._seen - self._noted >= NOTED_EVERY:
                 self._news.set()
@@ -155,7 +155,7 @@ class Eraser:
         self._noted = seen
 
 
-def _called_for(page: Sequence[Stored]) -> list[Deed]:
+def called_for(page: Sequence[Stored]) -> list[Deed]:
     """What a page of the log calls for. Raises `bus.codec.Undecodable`."""
     return [
         deed

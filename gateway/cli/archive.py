@@ -62,8 +62,7 @@ def backup(
 
 
 Archived = Annotated[
-    Path,
-    typer.Argument(metavar="PATH", help="A backup, or an export.", exists=True, show_default=False),
+    Path, typer.Argument(metavar="PATH", help="A backup, or an export.", show_default=False)
 ]
 
 
@@ -85,7 +84,6 @@ def restore(
         typer.Option(
             "--erased",
             help="A later backup or export: what was erased by then stays erased.",
-            exists=True,
             show_default=False,
         ),
     ] = None,
@@ -107,6 +105,9 @@ def restore(
             "Name an empty one with --data, or ask for --verify alone.",
             "data_needed",
         )
+    for one in (path, *(erased or ())):
+        if not one.exists():
+            raise Failure(Exit.USAGE, f"There is no {one}.", "Name a backup, or an export.")
     settings = configured(config, data_directory=data).settings
     keyed = not without_keys and copying.has_keys(path, settings)
     unseal = passphrase(terminal, new=False) if keyed else None

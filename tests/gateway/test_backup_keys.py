@@ -19,8 +19,10 @@ from gateway.cli.resetting import reset
 from gateway.restore import Wish, prove, restore
 from schemas.message import MessageDeleted, MessagePosted
 from schemas.settings import MIB
-from tests.canopy import PASSWORD, Answered, Canopy, running
+from tests.canopy import PASSWORD, Answered, Caller, Canopy, running
 from tests.gateway.test_backup import quiet, say
+from tests.gateway.test_privacy import channel, erased
+from tests.gateway.test_privacy import say as hushed
 from tests.logs import DEADLINE_S, bus_on, fresh_broker, fresh_bus, settings, told
 
 SECRET = "correct horse battery staple"
@@ -101,11 +103,11 @@ async def test_keys_come_along_but_for_those_of_what_was_erased(tmp_path: Path) 
     async with fresh_bus(old) as bus:
         names = await kept(old.data_directory, "message.c.m1", "message.c.m2", "message.c.m3")
         seq = await told(bus.log, MessagePosted(content="1"), "c.m1")
-        await told(bus.log, MessageDeleted(), "c.m1", seq)
+        await told(bus.log, MessageDeleted(private=True), "c.m1", seq)
         other = await told(bus.log, MessagePosted(content="2"), "c.m2")
     await backup(old, tmp_path / "early", quiet, SECRET)
     async with fresh_broker(old) as broker, bus_on(broker.endpoint, old) as bus:
-        await told(bus.log, MessageDeleted(), "c.m2", other)
+        await told(bus.log, MessageDeleted(private=True), "c.m2", other)
     await backup(old, tmp_path / "late", quiet)
     wish = Wish(SECRET, (tmp_path / "late",))
     await restore(settings(tmp_path / "one"), tmp_path / "early", quiet, Wish(SECRET))
@@ -116,16 +118,63 @@ async def test_keys_come_along_but_for_those_of_what_was_erased(tmp_path: Path) 
     assert found(tmp_path / "two", *names) == [False, False, True]
 
 
-async def test_without_keys_no_key_is_mistaken_for_one_of_the_log(tmp_path: Path) -> None:
+async def spoken(canopy: Canopy, key: str, private: str) -> list[tuple[str, str]]:
+    """What ann reads in a channel: (content, how it was kept)."""
+    ann = Caller(canopy.http, canopy.up.url, "", key)
+    found = (await ann.get(f"/channels/{private}/messages"))["messages"]
+    return [(one["content"], one["crypto_state"]) for one in found]
+
+
+async def test_what_was_said_in_private_opens_with_keys_and_never_again_once_erased(
+    tmp_path: Path,
+) -> None:
+    """An early backup with keys; a deletion after it; and a later backup that knows of it."""
     old = settings(tmp_path / "old")
-    sealed = '{"sealed":{"alg":"a","key":"2-7"}}'
+    async with running(tmp_path / "old", log_bytes_max=64 * MIB, erasure_gather_s=0.0) as canopy:
+        ann = await canopy.owner()
+        private = await channel(ann)
+        goes, stays = await hushed(ann, private, "goes"), await hushed(ann, private, "stays")
+        await backup(old, tmp_path / "early", quiet, SECRET)
+        message = goes["message"]["id"]
+        deleted = await ann.ok("DELETE", f"/channels/{private}/messages/{message}")
+        await erased(ann, f"{private}.{message}", deleted["seq"])
+        await backup(old, tmp_path / "late", quiet, SECRET)
+    wishes = {
+        "early": Wish(SECRET),
+        "both": Wish(SECRET, (tmp_path / "late",)),
+        "late": Wish(SECRET),
+        "none": Wish(),
+    }
+    read: dict[str, list[tuple[str, str]]] = {}
+    for name, wish in wishes.items():
+        file = tmp_path / ("late" if name == "late" else "early")
+        await restore(settings(tmp_path / "new" / name), file, quiet, wish)
+        async with running(tmp_path / "new" / name, log_bytes_max=64 * MIB) as canopy:
+            read[name] = await spoken(canopy, ann.key, private)
+            again = Caller(canopy.http, canopy.up.url, "", ann.key)
+            await hushed(again, private, "and on")
+            read[name] += (await spoken(canopy, ann.key, private))[-1:]
+
+    on = ("and on", "sealed")
+    assert stays["message"]["content"] == "stays"
+    assert read == {
+        "early": [("goes", "sealed"), ("stays", "sealed"), on],
+        "both": [("", "erased"), ("stays", "sealed"), on],
+        "late": [("stays", "sealed"), on],
+        "none": [("", "erased"), ("", "erased"), on],
+    }
+
+
+async def test_without_keys_a_text_that_looks_like_a_sealed_one_changes_nothing(
+    tmp_path: Path,
+) -> None:
+    old = settings(tmp_path / "old")
     async with fresh_bus(old) as bus:
-        await told(bus.log, MessagePosted(content=sealed), "c.m1")
+        await told(bus.log, MessagePosted(content='{"sealed":{"alg":"a","key":"2-7"}}'), "c.m1")
     await backup(old, tmp_path / "b", quiet)
     await restore(settings(tmp_path / "new"), tmp_path / "b", quiet)
-    fresh = await kept(tmp_path / "new", "message.c.m2")
 
-    assert fresh == ["1-0"], "a text that looks like a sealed field is none"
+    assert await kept(tmp_path / "new", "message.c.m2") == ["1-0"]
 
 
 async def test_nothing_of_the_keys_lies_open_in_the_file(tmp_path: Path) -> None:
