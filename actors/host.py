@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
+from time import perf_counter
 from typing import Any, Generic, TypeVar
 
 import structlog
@@ -125,7 +126,7 @@ class Host:
 
     async def handle(self, request: Request) -> Answer:
         """What came of *request*; a refusal is an answer, and so is a log that cannot take it."""
-        kind = request.command.kind
+        kind, began_s = request.command.kind, perf_counter()
         attributes = {"canopy.cause": request.id, "canopy.noun": request.noun}
         with self._telemetry.span(f"decide {kind}", request.traceparent, attributes) as span:
             try:
@@ -153,6 +154,8 @@ class Host:
             self._telemetry.refusals.labels(answer.refused.code).inc()
         outcome = "refused" if answer.refused else "replayed" if answer.replayed else "done"
         self._telemetry.command(request.noun, kind, outcome)
+        memory, step = self._telemetry.memory, f"decide {kind}"
+        memory.step(step, began_s, request.id, request.correlation, note=outcome)
         return answer
 
     async def _decided(self, request: Request, traceparent: str) -> Answer:
@@ -245,8 +248,11 @@ class Host:
             traceparent=traceparent,
         )
         events = await self._sealing.sealed(header, events)
+        began_s = perf_counter()
         with self._telemetry.span("append", traceparent):
             seq = await self._log.append(header, events, loaded.seq)
+        memory = self._telemetry.memory
+        memory.step("append", began_s, request.id, request.correlation, seq, seq)
         commit = Commit(header, events, seq)
         if loaded.seq:
             _fold(aggregate, loaded, commit)

@@ -81,6 +81,8 @@ class Projector:
             raise
         took_s = perf_counter() - began
         self._telemetry.fold_s.observe(took_s)
+        memory, first, last = self._telemetry.memory, stored[0].seq, stored[-1].seq
+        memory.step("fold", began, first=first, last=last, note=len(stored))
         await folded(stored)
         return took_s
 

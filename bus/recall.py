@@ -48,6 +48,8 @@ class Span(Struct, frozen=True, omit_defaults=True):
     first: int = 0
     last: int = 0
     note: str = ""
+    author: str = ""
+    """Who asked, of a request."""
     process: str = ""
 
 
@@ -89,7 +91,7 @@ class Known(Struct, frozen=True):
 
 QUESTIONS = msgspec.json.Decoder(Question)
 ANSWERS = msgspec.json.Decoder(Known)
-Step = tuple[str, float, float, str, str, int, int, str]
+Step = tuple[str, float, float, str, str, int, int, str | int, str]
 
 
 class Memory:
@@ -115,11 +117,13 @@ class Memory:
         correlation: str = "",
         first: int = 0,
         last: int = 0,
-        note: str = "",
+        note: str | int = "",
+        author: str = "",
     ) -> None:
         """One more step has just ended; *began_s* is by `perf_counter`."""
         took_s = perf_counter() - began_s
-        self._spans.append((name, began_s, took_s, cause, correlation, first, last, note))
+        step = (name, began_s, took_s, cause, correlation, first, last, note, author)
+        self._spans.append(step)
 
     def refused(self, refusal: Refusal) -> None:
         """One more refusal."""
@@ -135,15 +139,14 @@ class Memory:
         return Known(self.id, tuple(told), tuple(renamed[-TOLD_MAX:]))
 
     def _told(self, step: Step) -> Span:
-        name, began_s, took_s, cause, correlation, first, last, note = step
+        name, began_s, took_s, cause, correlation, first, last, note, author = step
         began_ms = (self._epoch_s + began_s) * 1000
-        return Span(
-            name, began_ms, took_s * 1000, cause, correlation, first, last, note, self._process
-        )
+        told = (cause, correlation, first, last, str(note), author, self._process)
+        return Span(name, began_ms, took_s * 1000, *told)
 
 
 def _concerns(step: Step, ids: frozenset[str], seqs: Iterable[int]) -> bool:
-    _, _, _, cause, correlation, first, last, _ = step
+    _, _, _, cause, correlation, first, last, _, _ = step
     if cause or correlation:
         return cause in ids or correlation in ids
     return any(first <= seq <= last for seq in seqs)

@@ -197,6 +197,10 @@ class _Entrance:
             passed_s = perf_counter() - began
             if not self._route.endless:
                 self._meter(request.method, status).observe(passed_s)
+                gateway.telemetry.memory.step(
+                    self._name, began, call.id, call.correlation,
+                    note=status, author=call.principal.id,
+                )  # fmt: skip
         return response
 
     def _meter(self, method: str, status: int) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any, TypeVar
 
 import structlog
@@ -177,19 +178,24 @@ class Call:
         `Refused`, `Unavailable`.
         """
         point("command.taken")
-        answer = await self.gateway.commands.send(
-            Request(
-                id=derived_id("", self.id, step, digits=32) if step else self.id,
-                noun=noun,
-                key=key,
-                author=author or self.principal.id,
-                correlation=self.correlation,
-                fingerprint=self.fingerprint,
-                expected=None if step else self.expected,
-                traceparent=self.traceparent,
-                command=command,
-            )
+        began_s = perf_counter()
+        wish = derived_id("", self.id, step, digits=32) if step else self.id
+        request = Request(
+            id=wish,
+            noun=noun,
+            key=key,
+            author=author or self.principal.id,
+            correlation=self.correlation,
+            fingerprint=self.fingerprint,
+            expected=None if step else self.expected,
+            traceparent=self.traceparent,
+            command=command,
         )
+        try:
+            answer = await self.gateway.commands.send(request)
+        finally:
+            memory = self.gateway.telemetry.memory
+            memory.step("command", began_s, wish, self.correlation)
         point("command.answered")
         self.gateway.seen.note(self.principal.id, answer.seq)
         if noun in SETTLED:

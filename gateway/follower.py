@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from struct import pack
+from time import perf_counter
 from typing import Protocol
 
 import orjson
@@ -224,8 +225,12 @@ class Follower:
             page = await feed.page(self.cursor)
             frames = self._frames(page, directory)
             if frames:
+                began_s, first = perf_counter(), bool(page) and not page[-1].pushed
                 with spans(telemetry, page):
                     await self._send(frames)
+                if first:
+                    page[-1].pushed = True
+                    telemetry.memory.step("push", began_s, first=page[0].seq, last=page[-1].seq)
             if not page or self.cursor >= feed.head:
                 await self._wake.wait()
             else:

@@ -63,6 +63,7 @@ def tree() -> Any:
     )
     app.add_typer(key.app, name="key", help="API keys.", rich_help_panel=TALKING)
     app.command(rich_help_panel=WATCHING)(causes.why)
+    app.command(rich_help_panel=WATCHING)(causes.trace)
     for command in (log.tap, log.replay, sql.sql):
         app.command(rich_help_panel=WATCHING)(command)
     app.add_typer(log.app, name="log", help="What has been stored.", rich_help_panel=WATCHING)

@@ -16,6 +16,7 @@ from gateway.routes import (
     sql,
     system,
     thread,
+    trace,
     why,
 )
 from gateway.table import Route
@@ -33,5 +34,6 @@ ROUTES: tuple[Route, ...] = (
     *sql.ROUTES,
     *log.ROUTES,
     *why.ROUTES,
+    *trace.ROUTES,
 )
 """The whole API, in the order of its document."""
