@@ -14,9 +14,8 @@ called, and never waits for a write.
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
 from threading import RLock
@@ -26,6 +25,7 @@ from msgspec import Struct
 
 from bus.crypto import Identity, Unsealable, new_key, unwrapped, wrapped
 from bus.faults import point
+from bus.gathering import Gathering, Wish
 from bus.key_table import KeyTable, Segment, Table, segment_file
 from bus.storage import Storage
 
@@ -59,32 +59,6 @@ class Kept(Struct, frozen=True):
     key: bytes
 
 
-class _Wish:
-    """What one caller wants of the thread: *what*, and the job that sees to it, once it began."""
-
-    __slots__ = ("job", "kept", "what")
-
-    def __init__(self, what: str) -> None:
-        self.what = what
-        self.job: asyncio.Future[None] | None = None
-        self.kept: Kept | None = None
-
-
-_Serve = Callable[[Sequence[_Wish]], None]
-
-
-class _Queue:
-    """Callers who wait together are served together."""
-
-    def __init__(self) -> None:
-        self.turn = asyncio.Lock()
-        self.waiting: list[_Wish] = []
-
-    def take(self, most: int) -> list[_Wish]:
-        taken, self.waiting = self.waiting[:most], self.waiting[most:]
-        return taken
-
-
 class Vault:
     """The vault of one node as one process sees it."""
 
@@ -96,7 +70,8 @@ class Vault:
         self._name = name
         self._top = KeyTable(storage, identity, name, where)
         self._worker = ThreadPoolExecutor(1, "vault")
-        self._keeping, self._destroying = _Queue(), _Queue()
+        self._keeping = Gathering(self._worker, self._keep, KEPT_AT_ONCE_MAX)
+        self._destroying = Gathering(self._worker, self._destroy, DESTROYED_AT_ONCE_MAX)
         self._mutex = RLock()
         self._segment = 0
         self._records = 0
@@ -114,13 +89,10 @@ class Vault:
 
         Raises OSError when the disk does not take it, TimeoutError, `VaultUnusable`.
         """
-        wish = _Wish(owner)
-        self._keeping.waiting.append(wish)
-        async with asyncio.timeout(timeout_s):
-            await self._served(self._keeping, wish, KEPT_AT_ONCE_MAX, self._keep)
-        if wish.kept is None:
+        kept = await self._keeping.done(owner, timeout_s)
+        if kept is None:
             raise LookupError("a key that was asked for was not kept")
-        return wish.kept
+        return kept
 
     async def destroy(self, owner: str, timeout_s: float) -> None:
         """Nothing opens any longer what was sealed under a key of *owner*, in any process.
@@ -128,25 +100,9 @@ class Vault:
         Owners who wait together share the work. Raises OSError, TimeoutError, `VaultUnusable`: then
         it is not known, and has to be asked for again.
         """
-        wish = _Wish(owner)
-        self._destroying.waiting.append(wish)
-        async with asyncio.timeout(timeout_s):
-            await self._served(self._destroying, wish, DESTROYED_AT_ONCE_MAX, self._destroy)
+        await self._destroying.done(owner, timeout_s)
 
-    async def _served(self, queue: _Queue, wish: _Wish, most: int, serve: _Serve) -> None:
-        """The first in the queue takes all who wait along; it may go away, its job goes on."""
-        async with queue.turn:
-            if wish.job is None:
-                taken = queue.take(most)
-                job = asyncio.get_running_loop().run_in_executor(self._worker, serve, taken)
-                for one in taken:
-                    one.job = job
-            if wish.job is None:
-                raise LookupError("a wish waits that is in no queue")
-            await asyncio.wait((wish.job,))
-        wish.job.result()
-
-    def _keep(self, wishes: Sequence[_Wish]) -> None:
+    def _keep(self, wishes: Sequence[Wish[Kept]]) -> None:
         rest = list(wishes)
         for _ in range(TURNS_MAX):
             with self._storage.locked(LOCK, shared=True):
@@ -166,13 +122,13 @@ class Vault:
                 self._know(table)
         raise TimeoutError("the vault is turned again and again")
 
-    def _append(self, wishes: Sequence[_Wish]) -> None:
+    def _append(self, wishes: Sequence[Wish[Kept]]) -> None:
         """A key for each, in one write. If it fails this segment gets no more."""
         number, first = self._segment, self._records
         segment = self._table.segments[number]
-        fresh = [(wish, new_key(), _tags(wish.what)) for wish in wishes]
+        fresh = [(wish, new_key(), tags_of(wish.what)) for wish in wishes]
         records = [
-            tags + wrapped(segment.key, key, self._aad(number, index, tags))
+            tags + wrapped(segment.key, key, record_aad(self._name, number, index, tags))
             for index, (_, key, tags) in enumerate(fresh, first)
         ]
         self._segment = 0
@@ -180,8 +136,8 @@ class Vault:
         self._segment, self._records = number, first + len(records)
         with self._mutex:
             for index, (wish, key, _) in enumerate(fresh, first):
-                wish.kept = Kept(f"{number:x}-{index:x}", key)
-                self._cache(wish.kept.name, key)
+                wish.outcome = Kept(f"{number:x}-{index:x}", key)
+                self._cache(wish.outcome.name, key)
 
     def find(self, name: str) -> bytes | None:
         """The key of that name; None when it was destroyed.
@@ -239,11 +195,13 @@ class Vault:
     def _unwrapped(self, table: Table, number: int, index: int, record: bytes) -> bytes:
         tags, box = record[: 2 * TAG_BYTES], record[2 * TAG_BYTES :]
         try:
-            return unwrapped(table.segments[number].key, box, self._aad(number, index, tags))
+            return unwrapped(
+                table.segments[number].key, box, record_aad(self._name, number, index, tags)
+            )
         except Unsealable as error:
             raise KeyDamaged(f"the record of key {number:x}-{index:x} was changed") from error
 
-    def _destroy(self, wishes: Sequence[_Wish]) -> None:
+    def _destroy(self, wishes: Sequence[Wish[None]]) -> None:
         tags = {_tag(wish.what) for wish in wishes}
         with self._storage.locked(LOCK):
             table = self._top.load()
@@ -251,7 +209,7 @@ class Vault:
             touched = 0
             for number, segment in table.segments.items():
                 raw = self._storage.read(segment_file(number, segment.generation))
-                hits = {index for index, record in _records(raw) if _owned(record, tags)}
+                hits = {index for index, record in records_of(raw) if owned(record, tags)}
                 if hits:
                     touched += 1
                     del segments[number]
@@ -269,7 +227,7 @@ class Vault:
         nothing of it is left. A record that no longer opens stays known as damaged."""
         fresh = Segment(table.generation + 1, new_key(), len(raw) // RECORD_BYTES)
         records: list[bytes] = []
-        for index, record in _records(raw):
+        for index, record in records_of(raw):
             if index in destroyed or record == DESTROYED:
                 records.append(DESTROYED)
                 continue
@@ -280,7 +238,9 @@ class Vault:
                 records.append(DAMAGED)
                 continue
             tags = record[: 2 * TAG_BYTES]
-            records.append(tags + wrapped(fresh.key, key, self._aad(number, index, tags)))
+            records.append(
+                tags + wrapped(fresh.key, key, record_aad(self._name, number, index, tags))
+            )
         if all(record == DESTROYED for record in records):
             return {}
         self._storage.replace(segment_file(number, fresh.generation), b"".join(records))
@@ -309,9 +269,6 @@ class Vault:
         while len(self._keys) > CACHED_KEYS_MAX:
             self._keys.popitem(last=False)
 
-    def _aad(self, number: int, index: int, tags: bytes) -> bytes:
-        return f"record {self._name} {number} {index} ".encode() + tags
-
     def close(self) -> None:
         """End the thread, once it has done what it is at."""
         self._worker.shutdown(wait=True, cancel_futures=True)
@@ -322,16 +279,22 @@ def _tag(owner: str) -> bytes:
     return blake2b(owner.encode(), digest_size=TAG_BYTES, person=b"canopy owner").digest()
 
 
-def _tags(owner: str) -> bytes:
+def record_aad(vault: str, number: int, index: int, tags: bytes) -> bytes:
+    """What binds a record to its place in the vault of that name, and to its owner."""
+    return f"record {vault} {number} {index} ".encode() + tags
+
+
+def tags_of(owner: str) -> bytes:
     """What tells whose a record is: all of the owner's name, and its first two tokens."""
     return _tag(".".join(owner.split(".")[:2])) + _tag(owner)
 
 
-def _owned(record: bytes, tags: Collection[bytes]) -> bool:
+def owned(record: bytes, tags: Collection[bytes]) -> bool:
+    """Whether a record belongs to one of the owners with these *tags*, or lies below it."""
     return record[:TAG_BYTES] in tags or record[TAG_BYTES : 2 * TAG_BYTES] in tags
 
 
-def _records(raw: bytes) -> Iterator[tuple[int, bytes]]:
+def records_of(raw: bytes) -> Iterator[tuple[int, bytes]]:
     """Each whole record with its place; what a crash cut short was never told to be kept."""
     for index in range(len(raw) // RECORD_BYTES):
         yield index, raw[index * RECORD_BYTES : (index + 1) * RECORD_BYTES]

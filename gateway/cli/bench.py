@@ -46,10 +46,11 @@ class Measure(StrEnum):
     KILLS = "kills"
     CUTS = "cuts"
     FLIPS = "flips"
+    ERASE = "erase"
 
 
 HARD = (Measure.CHAOS, Measure.PARTINGS)
-LONG = (*HARD, Measure.KILLS, Measure.CUTS, Measure.FLIPS)
+LONG = (*HARD, Measure.KILLS, Measure.CUTS, Measure.FLIPS, Measure.ERASE)
 USUAL = tuple(measure for measure in Measure if measure not in LONG)
 
 
@@ -57,7 +58,7 @@ def bench(  # noqa: PLR0917  # typer has one argument for each option
     context: typer.Context,
     measures: Annotated[
         list[Measure] | None,
-        typer.Argument(help="Which; all but chaos, partings, kills, cuts and flips when left out.",
+        typer.Argument(help="Which; all but chaos, partings, kills, cuts, flips and erase if none.",
                        show_default=False),
     ] = None,
     hard: Annotated[
@@ -77,6 +78,11 @@ def bench(  # noqa: PLR0917  # typer has one argument for each option
         int | None,
         typer.Option("--flips", help="So many damages to a log at rest: flipped bits, cut files …",
                      min=1, show_default=False),
+    ] = None,
+    erase: Annotated[
+        int | None,
+        typer.Option("--erase", help="So many private messages, erased and sought on the raw "
+                     "disk; needs root.", min=1, show_default=False),
     ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="A minute instead of half an hour; bars do not count.")
@@ -105,12 +111,9 @@ def bench(  # noqa: PLR0917  # typer has one argument for each option
     terminal = Call.of(context).terminal
     extent = QUICK if quick else FULL
     wanted = [*(measures or ()), *(HARD if hard else ())]
-    if deaths is not None:
-        wanted, extent = [*wanted, Measure.KILLS], replace(extent, kills=deaths)
-    if cuts is not None:
-        wanted, extent = [*wanted, Measure.CUTS], replace(extent, cuts=cuts)
-    if damages is not None:
-        wanted, extent = [*wanted, Measure.FLIPS], replace(extent, flips=damages)
+    told = {"kills": deaths, "cuts": cuts, "flips": damages, "erase": erase}
+    counts = {name: count for name, count in told.items() if count is not None}
+    wanted, extent = [*wanted, *map(Measure, counts)], replace(extent, **counts)
     missed = False
     with ExitStack() as stack:
         folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="canopy-")))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from gateway.bench.chaos import chaos
 from gateway.bench.cuts import cuts
+from gateway.bench.erase import erase
 from gateway.bench.flips import flips
 from gateway.bench.kills import kills
 from gateway.bench.live import live
@@ -44,10 +45,11 @@ class Extent:
     kills: int
     cuts: int
     flips: int
+    erase: int
 
 
-FULL = Extent(1_000_000, 3, 5.0, 2_000, 200, 10_000, 1_000, 50, 1_000)
-QUICK = Extent(20_000, 1, 1.0, 200, 5, 200, 10, 2, 20)
+FULL = Extent(1_000_000, 3, 5.0, 2_000, 200, 10_000, 1_000, 50, 1_000, 50)
+QUICK = Extent(20_000, 1, 1.0, 200, 5, 200, 10, 2, 20, 2)
 
 Measure = Callable[[Path, Extent], Awaitable[Report]]
 """Given the directory to work in: one below it of its own, or `log`, which holds the long log."""
@@ -68,6 +70,7 @@ MEASURES: Mapping[str, Measure] = {
     "marks": lambda folder, extent: marks(
         folder / "marks", folder / "log", extent.rounds, extent.seconds, extent.events
     ),
+    "erase": lambda folder, extent: erase(folder / "erase", extent.erase),
     "cuts": lambda folder, extent: cuts(folder / "cuts", extent.cuts),
 }
 
