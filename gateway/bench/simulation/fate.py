@@ -110,6 +110,14 @@ async def frozen(world: World) -> None:
     world.start_broker()
 
 
+async def full(world: World) -> None:
+    """The disk on which marks and keys are kept takes nothing more for a while."""
+    world.trace.note("the disk of the node is full", "world")
+    world.files.full = True
+    await _while(world, *LONG_S)
+    world.files.full = False
+
+
 async def lossy(world: World) -> None:
     """Answers and questions get lost."""
     world.losing = world.chance.choice((0.05, 0.2, 0.5))
@@ -153,6 +161,7 @@ FAULTS: Mapping[str, Fault] = {
     "broker killed": broker_killed,
     "power cut": power_cut,
     "frozen": frozen,
+    "full": full,
     "lossy": lossy,
     "doubled": doubled,
     "slow": slow,
@@ -210,6 +219,7 @@ def heal(world: World) -> None:
     """Everybody runs, and nothing is slow, lost or held up any more; clocks stay as they are."""
     world.armed.clear()
     world.losing = world.doubling = 0.0
+    world.files.full = False
     world.slowness = world.network.slow = 1.0
     world.start_broker()
     for process in list(world.running.values()):

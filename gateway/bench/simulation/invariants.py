@@ -8,18 +8,25 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
 from actors.rooms import AGGREGATES, REACTORS
 from bus import codec
 from bus.clock import derived_id
+from bus.sealing import ContentDamaged, Sealing
 from gateway.bench.simulation.people import Journal, Told
 from gateway.bench.simulation.stream import Kept
+from gateway.bench.simulation.workload import WHISPERED
 from gateway.bench.simulation.world import EPOCH_S, World
-from schemas.envelope import SYSTEM, Commit, Event, Refused, Request
+from schemas.envelope import SYSTEM, Commit, Event, Refused, Request, Sealable
+from schemas.erasure import ContentErased
+from schemas.message import MessageDeleted
 
 ROOMS = {one.noun: one for one in AGGREGATES}
+ERASER = "erase"
+"""The name that the eraser signs its wishes with."""
 AS_JSON: Mapping[str, Any] = {"mode": "json", "exclude": {"kind"}}
 
 
@@ -39,6 +46,8 @@ class Past:
     commits: list[Commit] = field(default_factory=list)
     states: dict[tuple[str, str], list[State]] = field(default_factory=dict)
     by_cause: dict[str, list[Commit]] = field(default_factory=lambda: defaultdict(list))
+    erased: set[tuple[str, str]] = field(default_factory=set)
+    """Aggregates of which something that was private opens no longer."""
 
     def of(self, noun: str, key: str) -> list[State]:
         """Every state that an aggregate had, the empty one first."""
@@ -48,15 +57,21 @@ class Past:
 
 def broken(world: World, journal: Journal) -> Iterator[str]:
     """The promises that were not kept, in words; none when all is well."""
-    past = Past()
-    yield from _whole(past, world.log.kept)
-    yield from _heard(journal, world.log.kept)
+    past, kept = Past(), world.log.kept
+    with closing(world.vault()) as vault:
+        yield from _whole(past, kept, Sealing(vault, 1.0))
+    yield from _heard(journal, kept)
     for told in journal.told:
         yield from _answered(past, told)
     yield from _reacted(past, world.acked)
+    yield from _erased(past)
+    for stream in world.disk.streams.values():
+        for one in stream.kept:
+            if one is not None and WHISPERED.encode() in one.payload:
+                yield f"{one.subject} at {one.seq} holds in clear what was said in private"
 
 
-def _whole(past: Past, kept: list[Kept | None]) -> Iterator[str]:
+def _whole(past: Past, kept: list[Kept | None], sealing: Sealing) -> Iterator[str]:
     """Every commit is one that the state before it calls for, once, and later than that."""
     clocks: dict[tuple[str, str], str] = {}
     ids: Counter[str] = Counter()
@@ -65,6 +80,10 @@ def _whole(past: Past, kept: list[Kept | None]) -> Iterator[str]:
             yield f"position {seq} is missing from the log"
             return
         commit = codec.decode(one.payload, seq)
+        try:
+            commit = sealing.opened(commit)
+        except ContentDamaged as damaged:
+            yield f"position {seq} was not erased, and cannot be opened: {damaged}"
         header = commit.header
         past.commits.append(commit)
         past.by_cause[header.cause].append(commit)
@@ -74,6 +93,10 @@ def _whole(past: Past, kept: list[Kept | None]) -> Iterator[str]:
         if clocks.get(aggregate, "") >= header.clock:
             yield f"{aggregate} at {seq}: its clock {header.clock} is not later than before"
         clocks[aggregate] = header.clock
+        if any(
+            isinstance(event, Sealable) and event.sealed and event.empty for event in commit.events
+        ):
+            past.erased.add(aggregate)
         value = states[-1].value
         for event in commit.events:
             value = ROOMS[header.noun].evolve(value, event, header)
@@ -87,16 +110,20 @@ def _whole(past: Past, kept: list[Kept | None]) -> Iterator[str]:
 def _answered(past: Past, told: Told) -> Iterator[str]:
     request, answer = told.request, told.answer
     name = f"{request.id} ({request.command.kind} {request.noun}.{request.key})"
+    gone = (request.noun, request.key) in past.erased
     effect = [one for one in past.by_cause[request.id] if one.header.noun == request.noun]
     if answer.facts:
         yield from _committed(past, told, name)
     elif answer.refused is None:
         standing = [one for one in _seen(past, told) if one.seq == answer.seq]
-        if not any(_decided(request, one) == () for one in standing):
+        if not gone and not any(_decided(request, one) == () for one in standing):
             yield f"{name} was told that it is so already at {answer.seq}, and it was not"
     elif answer.refused.code == "idempotency_key_reused":
         if not any(one.header.fingerprint != request.fingerprint for one in effect):
             yield f"{name} was told that its id belongs to another wish, and it does not"
+    elif answer.refused.code == "content_erased":
+        if not gone:
+            yield f"{name} was told that it is erased, and it is not"
     elif not any(_decided(request, one) == answer.refused.code for one in _seen(past, told)):
         yield f"{name} was refused ({answer.refused.code}) for a state that there was not"
 
@@ -114,7 +141,9 @@ def _committed(past: Past, told: Told, name: str) -> Iterator[str]:
         return
     if header.fingerprint != request.fingerprint:
         yield f"{name} was answered with what came of another wish"
-    if [(one.kind, one.data) for one in answer.facts] != _facts(commit.events):
+    if (request.noun, request.key) in past.erased:
+        return  # What was decided on is gone; what is left of it proves nothing.
+    if [(one.kind, _plain(one.data)) for one in answer.facts] != _facts(commit.events):
         yield f"{name} was told of other events than those at {answer.seq}"
     if (header.clock, header.author) != (answer.clock, answer.author):
         yield f"{name} was told of another time or author than those at {answer.seq}"
@@ -126,7 +155,14 @@ def _committed(past: Past, told: Told, name: str) -> Iterator[str]:
 
 
 def _facts(events: tuple[Event, ...]) -> list[tuple[str, Any]]:
-    return [(one.kind, one.__pydantic_serializer__.to_python(one, **AS_JSON)) for one in events]
+    """What *events* say, sealed or not."""
+    return [
+        (one.kind, _plain(one.__pydantic_serializer__.to_python(one, **AS_JSON))) for one in events
+    ]
+
+
+def _plain(data: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in data.items() if name != "sealed"}
 
 
 def _seen(past: Past, told: Told) -> Iterator[State]:
@@ -188,9 +224,42 @@ def _reacted(past: Past, acked: Mapping[tuple[str, int], int]) -> Iterator[str]:
                     yield f"{reactor.name} owes what {commit.seq} calls for"
                 if any(one.header.parent != header.id for one in past.by_cause[cause]):
                     yield f"{reactor.name} does not name {commit.seq} as the parent of its effect"
+    called_for |= {
+        derived_id("", ERASER, commit.header.id, "0", digits=32)
+        for commit in past.commits
+        if _private_end(commit)
+    }
     for commit in past.commits:
         if commit.header.parent and commit.header.cause not in called_for:
             yield f"nothing calls for what {commit.seq} says that a commit called for"
+
+
+def _private_end(commit: Commit) -> bool:
+    """Whether *commit* deletes something that was said in private."""
+    return any(isinstance(event, MessageDeleted) and event.private for event in commit.events)
+
+
+def _erased(past: Past) -> Iterator[str]:
+    """What was private and is deleted opens no longer, and the log says so; no other key is."""
+    deleted: set[tuple[str, str]] = set()
+    recorded: set[tuple[str, str]] = set()
+    for commit in past.commits:
+        aggregate = (commit.header.noun, commit.header.key)
+        if _private_end(commit):
+            deleted.add(aggregate)
+        if any(isinstance(event, ContentErased) for event in commit.events):
+            recorded.add(aggregate)
+            if aggregate not in deleted:
+                yield f"{aggregate} is said to be erased at {commit.seq}, and nobody deleted it"
+    yield from (f"{one} was deleted, and is not said to be erased" for one in deleted - recorded)
+    yield from (f"{one} has lost its key, and nobody deleted it" for one in past.erased - deleted)
+    for commit in past.commits:
+        aggregate = (commit.header.noun, commit.header.key)
+        if aggregate in recorded and any(
+            isinstance(event, Sealable) and event.sealed and not event.empty
+            for event in commit.events
+        ):
+            yield f"{aggregate} is said to be erased, and position {commit.seq} still opens"
 
 
 def _owed(past: Past, request: Request, head: int) -> bool:

@@ -76,8 +76,7 @@ def simulate(seed: int, *, only: Sequence[str] = (), lazy: bool = False) -> Outc
                 world.process.context.run(loop.run_until_complete, _lived(world, people, only))
             except Stalled as stalled:
                 trace.violated(str(stalled))
-            for promise in broken(world, people.journal):
-                trace.violated(promise)
+            world.process.context.run(_judged, world, people)
             trace.closed = True
             world.network.close()
             everybody = [*world.dead, *world.running.values(), world.process]
@@ -128,3 +127,10 @@ async def _settled(world: World, people: People) -> None:
     """Reactors have dealt with everything, and listeners have heard it."""
     while not (world.idle and people.heard(world.log.head)):  # noqa: ASYNC110  # virtual time
         await asyncio.sleep(LOOK_S)
+
+
+def _judged(world: World, people: People) -> None:
+    """Whatever is not as it was promised is in the trace."""
+    world.armed.clear()
+    for promise in broken(world, people.journal):
+        world.trace.violated(promise)

@@ -32,6 +32,9 @@ from schemas.workspace import WORKSPACE, IssueCode, RedeemCode
 
 PEOPLE = ("ann", "bob", "cyd")
 CHANNELS = ("c1", "c2")
+PRIVATE = "c2"
+"""The channel in which everything that is said is sealed."""
+WHISPERED = "confidential"
 MESSAGES = 5
 """In each channel."""
 EXPIRES = "2030-01-01T00:00:00.000Z"
@@ -106,15 +109,18 @@ def _channel(chance: Random) -> tuple[str, str, Command]:
 
 
 def _message(chance: Random) -> tuple[str, str, Command]:
-    key = f"{chance.choice(CHANNELS)}.m{chance.randrange(MESSAGES)}"
+    channel = chance.choice(CHANNELS)
+    key = f"{channel}.m{chance.randrange(MESSAGES)}"
+    private = channel == PRIVATE
+    word = WHISPERED if private else "word"
     commands: tuple[Command, ...] = (
-        PostMessage(content=f"said {chance.randrange(99)}"),
+        PostMessage(content=f"{word} {chance.randrange(99)}", private=private),
         ToggleReaction(reaction=chance.choice(("like", "love"))),
-        EditMessage(content=f"edit {chance.randrange(99)}"),
+        EditMessage(content=f"{word} {chance.randrange(99)} again", private=private),
         DeleteMessage(),
         FollowThread(followed=chance.random() < 0.5),
     )
-    return "message", key, chance.choices(commands, (8, 6, 3, 1, 1))[0]
+    return "message", key, chance.choices(commands, (8, 6, 3, 2, 1))[0]
 
 
 def _workspace(chance: Random) -> tuple[str, str, Command]:

@@ -25,6 +25,7 @@ from bus.clock import Sources
 from bus.commands import LocalCommands
 from bus.crypto import SECRET_BYTES, Identity, Secrets, identity
 from bus.key_table import KeyTable
+from bus.marks import highest, storage
 from bus.roles import Endpoint, Role
 from bus.server import HEADERS_BYTES
 from bus.storage import storage_at
@@ -49,6 +50,8 @@ DATA = Path(gettempdir())
 VAULT = DATA / "vault"
 DISK_LOOK_S = 60.0
 """The disk of this machine is no part of a world: one look a minute is enough."""
+PRIVATE_END = b'"message_deleted","data":{"private":true'
+ERASURE = b'"content_erased"'
 RESPAWN_S = 1.0
 """Until a process that has given up is started again by whoever runs it."""
 
@@ -155,9 +158,21 @@ class World:
         """The event log as it lies on the broker's disk."""
         return self.disk.streams.get(LOG) or Stream({}, "")
 
+    def vault(self) -> Vault:
+        """The node's vault, as the process that asks sees it."""
+        return Vault(storage_at(VAULT), node(), VAULT.name, str(VAULT))
+
+    def marked(self) -> int:
+        """The highest position that is known outside of the log."""
+        return int(self.process.context.run(lambda: highest(storage(self.settings))))
+
     @property
     def idle(self) -> bool:
-        """Whether reactors have dealt with everything."""
+        """Whether reactors have dealt with everything, and what was deleted is erased."""
+        payloads = [one.payload for one in self.log.kept if one is not None]
+        deleted = sum(PRIVATE_END in one for one in payloads)
+        if deleted > sum(ERASURE in one for one in payloads):
+            return False
         return self.broker is not None and all(one.idle for one in self.broker.consumers.values())
 
     def start_broker(self) -> None:
@@ -269,17 +284,15 @@ class World:
                     one = attached(endpoint, role, node(), self.settings, telemetry)
                     return await stack.enter_async_context(one)
 
-                def vault() -> Vault:
-                    opened = Vault(storage_at(VAULT), node(), VAULT.name, str(VAULT))
-                    return stack.enter_context(closing(opened))
-
                 match kind:
                     case "keeper":
                         await prepared(endpoint, self.settings, durables())
                         bus = await attach("notary")
                         rooms = [bus.gone(), notarize(bus)]
                     case "actors":
-                        rooms = [act(await attach("actors"), vault())]
+                        rooms = [
+                            act(await attach("actors"), stack.enter_context(closing(self.vault())))
+                        ]
                     case "gateway":
                         rooms = [self.rooms(name, await attach("gateway"))]
                     case _:  # As `canopy up` has it: both in one process.
@@ -287,7 +300,10 @@ class World:
                         actors.log.share(bus.log)
                         here = LocalCommands(self.settings.command_timeout_s)
                         people = self.rooms(name, replace(bus, commands=here))
-                        rooms = [act(actors, vault(), here), people]
+                        rooms = [
+                            act(actors, stack.enter_context(closing(self.vault())), here),
+                            people,
+                        ]
                 self.trace.note("is attached")
                 async with asyncio.TaskGroup() as group:
                     for room in rooms:

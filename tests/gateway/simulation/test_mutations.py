@@ -19,8 +19,12 @@ from bus.clock import Clock
 from bus.commands import Unavailable
 from bus.group_commit import GroupCommit
 from bus.log import Conflict, Unacknowledged
+from bus.marks import HighWater
+from bus.sealing import Sealing
+from bus.vault import Vault
+from gateway.bench.simulation.disk import SimulatedStorage
 from gateway.bench.simulation.simulate import simulate
-from schemas.envelope import Answer, Request
+from schemas.envelope import Answer, Event, Header, Request
 
 SEEDS = 120
 Patch = pytest.MonkeyPatch
@@ -135,6 +139,42 @@ def effects_with_fresh_ids(patch: Patch) -> None:
     patch.setattr(reactors, "derived_id", lambda *_, **__: f"fresh{next(names)}")
 
 
+def no_mark(patch: Patch) -> None:
+    """What is acknowledged is known to the broker alone."""
+
+    async def unmarked(*_: Any) -> None:
+        """Nothing is written down."""
+
+    patch.setattr(HighWater, "reach", unmarked)
+
+
+def in_clear(patch: Patch) -> None:
+    """What is said in private goes into the log as it is."""
+
+    async def as_it_is(_: Sealing, __: Header, events: tuple[Event, ...]) -> tuple[Event, ...]:
+        return events
+
+    patch.setattr(Sealing, "sealed", as_it_is)
+
+
+def keys_not_kept(patch: Patch) -> None:
+    """A private commit does not wait until its key is on the disk."""
+
+    def lost(self: SimulatedStorage, name: str, data: bytes) -> None:
+        self.put(name, self.size(name) if name in self.names() else 0, b"\0" * len(data))
+
+    patch.setattr(SimulatedStorage, "append", lost)
+
+
+def erasure_told_and_not_done(patch: Patch) -> None:
+    """The log says that keys are destroyed, and they are not."""
+
+    async def spared(*_: Any) -> None:
+        """Nothing is destroyed."""
+
+    patch.setattr(Vault, "destroy", spared)
+
+
 MUTATIONS: Mapping[Callable[[Patch], None], tuple[str, ...]] = {
     no_guard: (),
     no_second_look: (),
@@ -147,6 +187,10 @@ MUTATIONS: Mapping[Callable[[Patch], None], tuple[str, ...]] = {
     positions_miscounted: (),
     effects_forgotten: ("lossy",),
     effects_with_fresh_ids: (),
+    no_mark: (),
+    in_clear: (),
+    keys_not_kept: (),
+    erasure_told_and_not_done: (),
 }
 """What is taken away → the faults that it was there for; all of them where none is named."""
 
