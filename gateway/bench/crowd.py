@@ -75,6 +75,8 @@ class Crowd:
     pause_s: float
     keyed: bool
     """Whether a wish that is repeated says that it is the same."""
+    page: aiohttp.ClientWebSocketResponse | None = None
+    """The live page that the listener follows at this moment."""
     dark: bool = False
     """Whether the power is gone: what is still answered counts for nothing."""
     journal: Journal = field(default_factory=Journal)
@@ -145,6 +147,7 @@ class Crowd:
             try:
                 url = f"{self.url}/api/v1/live?after={journal.cursor}"
                 async with self.http.ws_connect(url, heartbeat=5.0) as page:
+                    self.page = page
                     async for message in page:
                         if self.journal is not journal:
                             break
@@ -152,6 +155,11 @@ class Crowd:
             except (aiohttp.ClientError, TimeoutError):
                 pass
             await asyncio.sleep(AGAIN_S)
+
+    async def part(self) -> None:
+        """The listener is cut off, and follows again after what he has heard last."""
+        if self.page is not None:
+            await self.page.close()
 
     def _hear(self, frame: dict[str, Any]) -> None:
         journal, seq = self.journal, frame.get("seq")

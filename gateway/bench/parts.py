@@ -88,6 +88,24 @@ class Parts:
         if code != -signal.SIGKILL:
             raise Unfound(f"{part} ended with {code} and not at its kill point")
 
+    async def freeze(self, victim: Victim, seconds: float) -> None:
+        """*victim* stands still for so long, and then goes on as if nothing had been."""
+        frozen = self.process(victim)
+        if frozen is None:
+            return
+        with suppress(psutil.NoSuchProcess):
+            frozen.suspend()
+            await asyncio.sleep(seconds)
+            frozen.resume()
+
+    def process(self, victim: Victim) -> psutil.Process | None:
+        """The process of *victim*; None while there is none."""
+        try:
+            part = psutil.Process(self._running["nats" if victim == "broker" else victim].pid)
+            return next(iter(part.children()), None) if victim == "broker" else part
+        except psutil.NoSuchProcess:
+            return None
+
     async def kill_all(self) -> None:
         """The broker and all parts have ended, without a word."""
         for running in self._running.values():

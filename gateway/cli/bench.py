@@ -47,10 +47,11 @@ class Measure(StrEnum):
     CUTS = "cuts"
     FLIPS = "flips"
     ERASE = "erase"
+    SOAK = "soak"
 
 
 HARD = (Measure.CHAOS, Measure.PARTINGS)
-LONG = (*HARD, Measure.KILLS, Measure.CUTS, Measure.FLIPS, Measure.ERASE)
+LONG = (*HARD, Measure.KILLS, Measure.CUTS, Measure.FLIPS, Measure.ERASE, Measure.SOAK)
 USUAL = tuple(measure for measure in Measure if measure not in LONG)
 
 
@@ -58,7 +59,7 @@ def bench(  # noqa: PLR0917  # typer has one argument for each option
     context: typer.Context,
     measures: Annotated[
         list[Measure] | None,
-        typer.Argument(help="Which; all but chaos, partings, kills, cuts, flips and erase if none.",
+        typer.Argument(help="Which; all but the long ones, which have options, if none.",
                        show_default=False),
     ] = None,
     hard: Annotated[
@@ -83,6 +84,11 @@ def bench(  # noqa: PLR0917  # typer has one argument for each option
         int | None,
         typer.Option("--erase", help="So many private messages, erased and sought on the raw "
                      "disk; needs root.", min=1, show_default=False),
+    ] = None,
+    soak: Annotated[
+        int | None,
+        typer.Option("--soak", help="So many seconds under load with a fault in each.", min=1,
+                     show_default=False),
     ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="A minute instead of half an hour; bars do not count.")
@@ -111,7 +117,7 @@ def bench(  # noqa: PLR0917  # typer has one argument for each option
     terminal = Call.of(context).terminal
     extent = QUICK if quick else FULL
     wanted = [*(measures or ()), *(HARD if hard else ())]
-    told = {"kills": deaths, "cuts": cuts, "flips": damages, "erase": erase}
+    told = {"kills": deaths, "cuts": cuts, "flips": damages, "erase": erase, "soak": soak}
     counts = {name: count for name, count in told.items() if count is not None}
     wanted, extent = [*wanted, *map(Measure, counts)], replace(extent, **counts)
     missed = False

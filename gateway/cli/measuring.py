@@ -26,6 +26,7 @@ from gateway.bench.past import past
 from gateway.bench.posts import posts
 from gateway.bench.rebuild import rebuild
 from gateway.bench.report import Report
+from gateway.bench.soak import soak
 from gateway.bench.sockets import sockets
 from gateway.bench.start import start
 from gateway.bench.volume import NoVolume
@@ -46,10 +47,11 @@ class Extent:
     cuts: int
     flips: int
     erase: int
+    soak: int
 
 
-FULL = Extent(1_000_000, 3, 5.0, 2_000, 200, 10_000, 1_000, 50, 1_000, 50)
-QUICK = Extent(20_000, 1, 1.0, 200, 5, 200, 10, 2, 20, 2)
+FULL = Extent(1_000_000, 3, 5.0, 2_000, 200, 10_000, 1_000, 50, 1_000, 50, 86_400)
+QUICK = Extent(20_000, 1, 1.0, 200, 5, 200, 10, 2, 20, 2, 20)
 
 Measure = Callable[[Path, Extent], Awaitable[Report]]
 """Given the directory to work in: one below it of its own, or `log`, which holds the long log."""
@@ -70,6 +72,7 @@ MEASURES: Mapping[str, Measure] = {
     "marks": lambda folder, extent: marks(
         folder / "marks", folder / "log", extent.rounds, extent.seconds, extent.events
     ),
+    "soak": lambda folder, extent: soak(folder / "soak", extent.soak),
     "erase": lambda folder, extent: erase(folder / "erase", extent.erase),
     "cuts": lambda folder, extent: cuts(folder / "cuts", extent.cuts),
 }

@@ -10,6 +10,7 @@ from gateway.bench.chaos import chaos
 from gateway.bench.crowd import Journal
 from gateway.bench.kills import kills
 from gateway.bench.partings import partings
+from gateway.bench.soak import soak
 
 
 @pytest.mark.slow
@@ -50,3 +51,12 @@ def test_the_journal_sees_what_is_lost_doubled_or_moved() -> None:
     journal = Journal(acked={"a": 1, "b": 2, "c": 3}, heard={1: "a", 2: "a", 4: "c"})
 
     assert (journal.lost(journal.acked), journal.doubled()) == (["b", "c"], ["a"])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+async def test_a_node_under_many_faults_loses_nothing_and_does_not_grow(tmp_path: Path) -> None:
+    """The short form of a soak: brokers die, everything freezes, the listener is cut off."""
+    report = await soak(tmp_path, seconds=8)
+
+    assert report.held, report.rows()
