@@ -71,26 +71,32 @@ async def _questioned(endpoint: Endpoint, about: str, timeout_s: float) -> Async
     faults: list[str] = []
     for address in endpoint.addresses("system"):
         client = Client()
-        try:
-            await client.connect(
-                address,
-                name="canopy-system",
-                error_cb=_unheard,
-                **signed_in(client, endpoint, "system", address),
-                **one_attempt(timeout_s),
-            )
-        except (NatsError, OSError, TimeoutError) as error:
-            faults.append(f"{place(address)}: {str(error) or 'silent'}")
-            await client.close()
-            continue
-        try:
+        try:  # From here on it is closed, and be it that we are told to stop while it connects.
+            if fault := await _refused(client, endpoint, address, timeout_s):
+                faults.append(f"{place(address)}: {fault}")
+                continue
             yield client
+            return
         except (NatsError, OSError, TimeoutError) as error:
             raise Sick(f"it does not answer about {about}: {error}") from error
         finally:
             await client.close()
-        return
     raise Sick(f"it does not answer about {about}: {'; '.join(faults)}")
+
+
+async def _refused(client: Client, endpoint: Endpoint, address: str, timeout_s: float) -> str:
+    """Why the role `system` is not taken in at *address*; empty when it is."""
+    try:
+        await client.connect(
+            address,
+            name="canopy-system",
+            error_cb=_unheard,
+            **signed_in(client, endpoint, "system", address),
+            **one_attempt(timeout_s),
+        )
+    except (NatsError, OSError, TimeoutError) as error:
+        return str(error) or "silent"
+    return ""
 
 
 def _data(reply: bytes) -> dict[str, Any]:

@@ -214,7 +214,9 @@ class _Entrance:
         route, gateway = self._route, self._gateway
         if gateway.reads.unready and route.verb not in ALWAYS:
             await gateway.reads.caught_up()
-        call.principal = principal = self._principal(call)
+        query = call.request.query
+        asked = arrival.awaited_position(query) if query else 0
+        call.principal = principal = await self._recognised(call, asked)
         buckets = gateway.throttles.requests
         left = buckets.told(buckets.take(principal.id or call.address))
         call.request[LEFT] = {"RateLimit": left, "RateLimit-Policy": buckets.policy}
@@ -228,7 +230,8 @@ class _Entrance:
         if self._writes:
             await self._take_in(call)
         else:
-            await self._catch_up(call, at)
+            self._ask(call)
+        await self._catch_up(call, asked, at)
         position = call.position
         if call.idempotent and route.keyed and principal.id:
             reply: Reply | web.StreamResponse = await self._receipts.once(call, route)
@@ -237,6 +240,15 @@ class _Entrance:
         if isinstance(reply, web.StreamResponse):
             return reply
         return self._response(call, reply, position)
+
+    async def _recognised(self, call: Call, asked: int) -> Principal:
+        """Who calls. An account, or a key, may be newer than our tables: then the position that is
+        *asked* for is waited for. Raises `Behind` when that takes too long."""
+        principal = self._principal(call)
+        if principal.fault is None or asked <= self._gateway.reads.position:
+            return principal
+        await self._gateway.reads.reached(asked)
+        return self._principal(call)
 
     def _principal(self, call: Call) -> Principal:
         request, gateway = call.request, self._gateway
@@ -273,16 +285,18 @@ class _Entrance:
         except web.RequestPayloadError as error:
             raise refuse("invalid_body") from error
 
-    async def _catch_up(self, call: Call, at: str | None) -> None:
-        """The query of a read, once the tables know what the caller knows, and then the moment *at*
-        which it asks about."""
-        reads, query = self._gateway.reads, call.request.query
+    def _ask(self, call: Call) -> None:
+        """The query of a read."""
         if self._route.query is not None:
-            call.query = _understood(self._route.query, query)
-        asked = arrival.awaited_position(query) if query else 0
+            call.query = _understood(self._route.query, call.request.query)
+
+    async def _catch_up(self, call: Call, asked: int, at: str | None) -> None:
+        """Returns once the tables know what the caller knows, and then the moment *at* which it
+        asks about."""
+        reads = self._gateway.reads
         if asked > reads.position and asked > await call.head():
             raise refuse("position_ahead", f"The log ends before position {asked}.")
-        awaited = max(asked, self._gateway.seen.of(call.principal.id))
+        awaited = asked if self._writes else max(asked, self._gateway.seen.of(call.principal.id))
         if awaited > reads.position:
             await reads.reached(awaited)
         if at is not None:

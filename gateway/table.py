@@ -29,10 +29,9 @@ About = Callable[[Call], Subject]
 
 ALWAYS = (
     "invalid_http", "host_refused", "origin_refused", "rate_limited", "unavailable",
-    "internal_error",
+    "internal_error", "behind", "invalid_request", "position_ahead",
 )  # fmt: skip
 WRITES = ("unacknowledged", "contended", "timed_out", "log_full", "log_damaged", "answer_too_large")
-READS = ("behind", "invalid_request", "position_ahead")
 PAST = ("before_account",)
 CREATED = 201
 CHANNEL_ID = "{channel_id:(?!messages(?:/|$))[^{}/]+}"
@@ -120,7 +119,7 @@ class Route:
     def refusals(self) -> frozenset[str]:
         """Every code of the catalogue that this route can answer with."""
         rule = RULES[self.verb]
-        codes = {*ALWAYS, *self.codes, *(WRITES if self.writes else READS)}
+        codes = {*ALWAYS, *self.codes, *(WRITES if self.writes else ())}
         if rule.standing != "nobody":
             codes |= {"credential_required", "credential_invalid", "account_suspended"}
         if rule.standing == "active":
@@ -278,7 +277,7 @@ def _parameters(route: Route, schemas: _Schemas) -> list[dict[str, Any]]:
         {"name": name, "in": "header", "schema": VISIBLE, "description": text}
         for name, text in route.headers
     ]
-    if not route.writes and not route.rooted:
+    if not route.rooted:
         found.append(AFTER_SEQ)
     if route.past:
         found.append(AT)
@@ -329,8 +328,9 @@ _DESCRIPTION = """\
 The same routes answer under `/api` for older agents. Send an API key as `X-API-Key` or
 `Authorization: Bearer …`; browsers sign in with `POST /api/v1/session` and send `X-CSRF-Token`
 along with every change. Errors are problem details (RFC 9457); their `type` leads to a page.
-Every answer tells the position of the log it belongs to, `Canopy-Seq`; a read with
-`?after_seq=<position>` waits for it, and `GET /api/v1/live?after=<position>` goes on from it.
+Every answer tells the position of the log it belongs to, `Canopy-Seq`; any request
+with `?after_seq=<position>` waits for it, whichever gateway of the node is asked, and
+`GET /api/v1/live?after=<position>` goes on from it.
 A read with `?at=<position or time>` answers as it was then.
 Times are UTC (ISO 8601). Unknown ids and ids that are none of the caller's business are answered
 alike.

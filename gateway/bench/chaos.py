@@ -33,7 +33,7 @@ async def inhabited(
         await parts.start("nats")
         await parts.start("actors")
         headers = await credentials(directory, parts.url, await parts.start("gateway"))
-        async with crowd(parts, headers, pause_s, keyed=keyed) as at_work:
+        async with crowd((parts.url,), headers, pause_s, keyed=keyed) as at_work:
             yield parts, at_work
     finally:
         await parts.stop()

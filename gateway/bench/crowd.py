@@ -10,15 +10,16 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
+from time import monotonic
 from typing import Any
 
 import aiohttp
 
-from gateway.bench.parts import Parts, Unfound
+from gateway.bench.parts import Unfound
 
 WRITERS = 8
 PAUSE_S = 0.005
@@ -65,11 +66,37 @@ class Journal:
 
 
 @dataclass
+class Silence:
+    """How long nobody was granted anything, and how that was said."""
+
+    since_s: float = field(default_factory=monotonic)
+    longest_s: float = 0.0
+    put_off: int = 0
+    """503 with Retry-After."""
+    curt: int = 0
+    """Other answers from 500 up: ours to avoid."""
+
+    def broken(self) -> None:
+        """A wish was granted now."""
+        now_s = monotonic()
+        self.longest_s = max(self.longest_s, now_s - self.since_s)
+        self.since_s = now_s
+
+    def refused(self, status: int, headers: Mapping[str, str]) -> None:
+        """An answer has come with *status*."""
+        if status >= 500:
+            polite = status == 503 and "Retry-After" in headers
+            self.put_off += polite
+            self.curt += not polite
+
+
+@dataclass
 class Crowd:
     """Those who write and the one who listens, on one node."""
 
     http: aiohttp.ClientSession
-    url: str
+    urls: tuple[str, ...]
+    """Of the gateways, which are asked in turn: what one did not answer, the next one is asked."""
     private: str
     """The id of a private channel of theirs."""
     pause_s: float
@@ -82,6 +109,13 @@ class Crowd:
     journal: Journal = field(default_factory=Journal)
     news: asyncio.Event = field(default_factory=asyncio.Event)
     """Set whenever something has been heard."""
+    silence: Silence = field(default_factory=Silence)
+    _turn: Iterator[int] = field(default_factory=count)
+
+    @property
+    def url(self) -> str:
+        """The gateway whose turn it is."""
+        return self.urls[next(self._turn) % len(self.urls)]
 
     async def heard(self, seq: int) -> None:
         """Returns once the listener has come as far as *seq*."""
@@ -96,6 +130,7 @@ class Crowd:
             said = f"writer {writer} says {nth}"
             message, seq = await self._say(channel, said)
             self.journal.acked[said] = seq
+            self.silence.broken()
             if nth % CHANGE_EVERY == 0:
                 await self._change(message, f"{said}, or so")
             if nth % TAKE_BACK_EVERY == 0:
@@ -136,6 +171,7 @@ class Crowd:
         try:
             async with self.http.request(method, url, json=body, headers=headers) as response:
                 status, answer = response.status, await response.json()
+                self.silence.refused(status, response.headers)
         except (aiohttp.ClientError, TimeoutError, json.JSONDecodeError):
             status, answer = 503, None  # It may have been done or not, and is asked again.
         return (503, None) if self.dark else (status, answer)
@@ -229,15 +265,24 @@ def _path(message: Message) -> str:
 
 @asynccontextmanager
 async def crowd(
-    parts: Parts, headers: dict[str, str], pause_s: float = PAUSE_S, *, keyed: bool = True
+    urls: tuple[str, ...],
+    headers: dict[str, str],
+    pause_s: float = PAUSE_S,
+    *,
+    keyed: bool = True,
 ) -> AsyncIterator[Crowd]:
     """Writers, each of whom rests for *pause_s* after each wish, and a listener at work."""
     timeout = aiohttp.ClientTimeout(total=ANSWER_S)
     async with aiohttp.ClientSession(headers=headers, timeout=timeout) as http:
         draft = {"name": "among-us", "type": "private"}
-        async with http.post(f"{parts.url}/api/v1/channels", json=draft) as response:
-            private = (await response.json())["channel"]["id"]
-        at_work = Crowd(http, parts.url, private, pause_s, keyed)
+        async with http.post(f"{urls[0]}/api/v1/channels", json=draft) as response:
+            made = await response.json()
+            private = made["channel"]["id"]
+        for url in urls:  # Each gateway knows of it before anybody writes there.
+            seen = f"{url}/api/v1/channels/{private}?after_seq={made['seq']}"
+            async with http.get(seen) as response:
+                response.raise_for_status()
+        at_work = Crowd(http, urls, private, pause_s, keyed)
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(at_work.write(nth)) for nth in range(WRITERS)]
             tasks.append(group.create_task(at_work.listen()))

@@ -8,7 +8,7 @@ from typing import Any
 from gateway.reference.markdown import code, codes, page, paragraph, table
 from gateway.reference.shapes import Schema, fields, kind
 from gateway.routes import ROUTES
-from gateway.table import ALWAYS, READS, WRITES, Route, document
+from gateway.table import ALWAYS, WRITES, Route, document
 
 Json = dict[str, Any]
 PROBLEMS = "problems.md"
@@ -23,7 +23,7 @@ def text() -> str:
         paragraph(told["info"]["description"]),
         table(("header of an answer", "what"), _headers(told)),
         f"Refusals are told as in [problems]({PROBLEMS}). Every route may be refused with "
-        f"{codes(ALWAYS)}; a read also with {codes(READS)}, a change also with {codes(WRITES)}. "
+        f"{codes(ALWAYS)}; a change also with {codes(WRITES)}. "
         "Each route names what else it may be refused with.",
         *_overview(told),
         *(part for route in ROUTES for part in _route(route, told)),
@@ -78,7 +78,7 @@ def _route(route: Route, told: Json) -> Iterator[str]:
         yield "Body:"
         yield fields(_schema(operation["requestBody"], definitions), definitions)
     yield from _answer(str(route.status), operation["responses"], definitions)
-    yield _refusals(route.refusals - {*ALWAYS, *(WRITES if route.writes else READS)})
+    yield _refusals(route.refusals - {*ALWAYS, *(WRITES if route.writes else ())})
 
 
 def _about(parameter: Json) -> str:

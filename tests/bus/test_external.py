@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -96,7 +96,7 @@ async def test_a_user_may_sign_with_a_jwt(tmp_path: Path) -> None:
     said = account.jwt(user, "all", {"type": "user", "subs": -1, "data": -1, "payload": -1})
     folder = tmp_path / "users"
     folder.mkdir()
-    for role in ("supervisor", "actors", "gateway", "tap", "system"):
+    for role in get_args(Role):
         kept(folder / f"{role}.creds", creds(said, user))
     async with nats_server(tmp_path, **config) as place:
         settings = knobs(tmp_path, place, nats_credentials=str(folder))
