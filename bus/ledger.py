@@ -7,7 +7,7 @@ log can be proved by itself; `tip` holds the newest place in between. Both lie o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from bus.alarm import Broken, Fault
 from bus.chain import GENESIS, RECORD_BYTES, Place, link, packed, unpacked
@@ -77,7 +77,7 @@ class Ledger:
                 return place
         return GENESIS
 
-    def keep(self, records: list[Place], tip: Place) -> None:
+    def keep(self, records: Sequence[Place], tip: Place) -> None:
         """*records* follow each other, a thousand apart; *tip* is not before the last of them."""
         if records:
             data = b"".join(packed(self.epoch, place) for place in records)
@@ -97,9 +97,9 @@ class Ledger:
 
 
 class Proof:
-    """Holds what is read of the log against the ledger, from one place on."""
+    """Holds what is read of the log against the ledger, from one place on; without one, hashes."""
 
-    def __init__(self, ledger: Ledger, start: Place = GENESIS) -> None:
+    def __init__(self, ledger: Ledger | None, start: Place = GENESIS) -> None:
         self.place = start
         self.healed: list[Place] = []
         """Records that were not whole, and what they should be: proved by a later one."""
@@ -109,9 +109,12 @@ class Proof:
 
     def hear(self, page: Iterable[Stored]) -> None:
         """*page* follows what was heard. Raises `Broken` when it is not what was hashed."""
+        ledger = self._ledger
         for place in chained(self.place, page):
             self.place = place
-            kept = self._ledger.record(place.seq)
+            if ledger is None:
+                continue
+            kept = ledger.record(place.seq)
             if kept is not None and kept.digest != place.digest:
                 text = (
                     f"what the log holds from {self._sound + 1} to {place.seq} "
@@ -122,7 +125,7 @@ class Proof:
                 self._sound = place.seq
                 self.healed += self._unproved
                 self._unproved = []
-            elif place.seq % EVERY == 0 and place.seq < self._ledger.tip.seq:
+            elif place.seq % EVERY == 0 and place.seq < ledger.tip.seq:
                 self._unproved.append(place)
 
 

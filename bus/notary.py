@@ -8,7 +8,7 @@ One per data directory, in the process that runs the broker. What it finds wrong
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -22,7 +22,7 @@ from bus.clock import wall_ms
 from bus.inspection import Look, gone, inspected, proved, reaches, read_on, whole
 from bus.ledger import EVERY, Ledger, Proof, chained
 from bus.log import Log, Missing
-from bus.marks import TIP, MarksDamaged, Slots, storage
+from bus.marks import TIP, MarksDamaged, Slots, path, storage
 from bus.storage import Storage
 from schemas.settings import Settings
 
@@ -79,7 +79,7 @@ class Notary:
         finally:
             self._worker.shutdown(wait=True)
             if self._ledger is not None:
-                self._written(self._ledger)
+                _kept(self._ledger, tuple(self._fresh), self._place)
             self._kept.close()
 
     async def _proved_again(self) -> Fault | None:
@@ -134,16 +134,10 @@ class Notary:
         """Write down what has been hashed, every moment; `run` does so at the end."""
         while True:
             await asyncio.sleep(self._settings.tip_every_s)
-            await self._off_loop(self._written, ledger)
-
-    def _written(self, ledger: Ledger) -> None:
-        fresh, place = self._fresh, self._place
-        try:
-            ledger.keep(fresh, place)
-        except OSError as error:  # A full disk passes; meanwhile it is all still known here.
-            journal.warning("tip_unwritten", reason=str(error), remedy="tried again in a moment")
-        else:
-            self._fresh = self._fresh[len(fresh) :]
+            # What is hashed meanwhile is for the next time.
+            fresh, place = tuple(self._fresh), self._place
+            if await self._off_loop(_kept, ledger, fresh, place):
+                del self._fresh[: len(fresh)]
 
     async def _look(self, ledger: Ledger) -> None:
         """Ask the broker whether it knows of a loss."""
@@ -196,6 +190,16 @@ class Notary:
         return await loop.run_in_executor(self._worker, work, *args)
 
 
+def _kept(ledger: Ledger, fresh: Sequence[Place], place: Place) -> bool:
+    """Whether *fresh* records and the tip are written down."""
+    try:
+        ledger.keep(fresh, place)
+    except OSError as error:  # A full disk passes; meanwhile it is all still known here.
+        journal.warning("tip_unwritten", reason=str(error), remedy="tried again in a moment")
+        return False
+    return True
+
+
 def scrubbed(kept: Storage, epoch: str) -> Scrub:
     """How far the log of *epoch* has been read again; from the beginning when nobody knows."""
     try:
@@ -203,6 +207,21 @@ def scrubbed(kept: Storage, epoch: str) -> Scrub:
     except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
         return Scrub(epoch)
     return scrub if scrub.epoch == epoch else Scrub(epoch)
+
+
+def kept_ledger(settings: Settings, epoch: str) -> Ledger | None:
+    """What is kept of the log of *epoch*, to be read; None when nothing is. Blocks.
+
+    Raises `MarksDamaged`.
+    """
+    if not path(settings).exists():
+        return None
+    kept = storage(settings)
+    try:
+        ledger = Ledger.load(kept)
+    finally:
+        kept.close()
+    return ledger if ledger is not None and ledger.epoch == epoch else None
 
 
 def attested(settings: Settings, epoch: str = "") -> Attested:

@@ -3,31 +3,66 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from actors.projection_file import ProjectionFile
 from bus import codec
-from bus.log import Log, Missing
+from bus.alarm import Broken, sound
+from bus.chain import GENESIS, Place
+from bus.inspection import gone, read_on
+from bus.ledger import Proof
+from bus.log import Log, Missing, Stored
+from bus.marks import MarksDamaged
+from bus.notary import kept_ledger
+from schemas.settings import Settings
 
 Difference = dict[str, Any]
 """What is wrong first: `seq`, `reason`, and the `table` if it is one."""
 
 
-async def unreadable(log: Log, until: int) -> Difference | None:
-    """The first commit up to *until* that has no place or does not decode: with its digest, its
-    models and its upcasters."""
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """What came of reading the log: how far, the running hash there, and what is wrong first."""
+
+    place: Place
+    difference: Difference | None = None
+
+
+async def proven(log: Log, settings: Settings, until: int) -> Proven:
+    """The whole log up to *until*, read from where it lies: no position is missing, every commit
+    decodes, with its digest, its models and its upcasters, and is what was hashed when it was
+    written. What is lost or changed sounds the alarm.
+    """
     try:
-        async for page in log.tail(0, until):
-            for one in page:
-                try:
-                    header = codec.decode(one.payload, one.seq).header
-                    if (header.noun, header.key) != (one.noun, one.key):
-                        raise codec.Undecodable(f"position {one.seq}: lies at {one.noun} {one.key}")
-                except codec.Undecodable as error:
-                    return {"seq": one.seq, "reason": str(error)}
+        ledger = await asyncio.to_thread(kept_ledger, settings, log.epoch)
+    except MarksDamaged as damaged:
+        return Proven(GENESIS, {"seq": 1, "reason": str(damaged)})
+    proof, difference = Proof(ledger), None
+    try:
+        while proof.place.seq < until and difference is None:
+            page = await read_on(log, proof.place.seq, until)
+            difference = undecodable(page)
+            proof.hear(page)
             await asyncio.sleep(0)
-    except Missing as hole:
-        return {"seq": hole.seq, "reason": str(hole)}
+    except (Missing, Broken) as wrong:
+        fault = gone(wrong) if isinstance(wrong, Missing) else wrong.fault
+        await asyncio.to_thread(sound, settings, fault)
+        known = {"seq": fault.seq, "reason": str(wrong)}
+        difference = min(filter(None, (difference, known)), key=lambda one: int(one["seq"]))
+    return Proven(proof.place, difference)
+
+
+def undecodable(page: Iterable[Stored]) -> Difference | None:
+    """The first commit of *page* that does not say what it is."""
+    for one in page:
+        try:
+            header = codec.decode(one.payload, one.seq).header
+            if (header.noun, header.key) != (one.noun, one.key):
+                raise codec.Undecodable(f"position {one.seq}: lies at {one.noun} {one.key}")
+        except codec.Undecodable as error:
+            return {"seq": one.seq, "reason": str(error)}
     return None
 
 

@@ -30,7 +30,7 @@ from bus.disk import roomy
 from bus.log import Log, Stored
 from bus.telemetry import Telemetry
 from gateway.directory import Directory
-from gateway.proof import compare, unreadable
+from gateway.proof import compare, proven
 from schemas.settings import Settings
 
 NEAR = 1_000
@@ -318,14 +318,15 @@ class Reads:
     async def verify(self) -> dict[str, Any]:
         """Read the whole log, fold it aside, and hold the live tables against that.
 
-        The result has `position`, `tables` with their counts, and `difference`: None, or what is
-        wrong first (`gateway.proof`).
+        The result has `position`, `tables` with their counts, how far the log was `read` and its
+        running hash there, and `difference`: None, or what is wrong first (`gateway.proof`).
         """
         async with self._rebuilding:
             loop = asyncio.get_running_loop()
             worker, live = self._rebuild_worker, self.file
             head, position = await self.log.head(), self.position
-            fault = await unreadable(self.log, head)
+            log_ = await proven(self.log, self._settings, head)
+            fault = log_.difference
             if fault is None and head < position:
                 fault = {"seq": head + 1, "reason": "the log ends before it"}
             if fault is None and self.stopped:
@@ -337,7 +338,8 @@ class Reads:
                 report = await loop.run_in_executor(worker, compare, live, aside, position)
             finally:
                 await loop.run_in_executor(worker, self._folder.retire, aside)
-            return report | {"difference": report["difference"] or fault}
+            at = {"read": log_.place.seq, "digest": log_.place.digest.hex()}
+            return report | at | {"difference": report["difference"] or fault}
 
     async def caught_up(self) -> None:
         """Returns once the tables know what the log held when they were opened.

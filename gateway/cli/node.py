@@ -193,7 +193,8 @@ def _report(report: dict[str, Any]) -> Group:
         ("✓ ", "good"),
         f"Every commit up to {report['position']:,} is whole, and the tables are what they say.",
     )
-    return Group(table(("table", "rows>"), rows), "", verdict)
+    hashed = Text(f"  The log hashes to {report['digest']}.", "faint")
+    return Group(table(("table", "rows>"), rows), "", verdict, hashed)
 
 
 def rebuild(context: typer.Context, data: Data = None, config: File = None) -> None:

@@ -119,7 +119,8 @@ async def _caught_up(reads: Reads, head: int) -> str:
 async def _told(wish: Wish, reads: Reads, stopped: str) -> dict[str, Any]:
     if stopped:
         difference = {"seq": reads.position + 1, "reason": stopped}
-        return {"position": reads.position, "tables": {}, "difference": difference}
+        known = {"position": reads.position, "tables": {}, "read": 0, "digest": ""}
+        return known | {"difference": difference}
     if wish == "verify":
         return await reads.verify()
     return {"position": await reads.rebuild()}

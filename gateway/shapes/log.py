@@ -105,4 +105,6 @@ class Rebuilt(Shape):
 class Verified(Shape):
     position: Seq
     tables: dict[str, int] = Field(description="Rows up to that position, table by table.")
+    read: Seq = Field(description="How far the log was read.")
+    digest: str = Field(description="The running hash over the log there: BLAKE2b-256, in hex.")
     difference: dict[str, Any] | None = Field(description="The first one found, or null.")
