@@ -54,6 +54,50 @@ HARD = (Measure.CHAOS, Measure.PARTINGS)
 LONG = (*HARD, Measure.KILLS, Measure.CUTS, Measure.FLIPS, Measure.ERASE, Measure.SOAK)
 USUAL = tuple(measure for measure in Measure if measure not in LONG)
 
+Deaths = Annotated[
+    int | None,
+    typer.Option(
+        "--kills", help="So many deaths, at every kill point in turn.", min=1, show_default=False
+    ),
+]
+
+Cuts = Annotated[
+    int | None,
+    typer.Option(
+        "--cuts",
+        help="So many power cuts, on a volume of its own; needs root.",
+        min=1,
+        show_default=False,
+    ),
+]
+
+Soak = Annotated[
+    int | None,
+    typer.Option(
+        "--soak", help="So many seconds under load with a fault in each.", min=1, show_default=False
+    ),
+]
+
+Damages = Annotated[
+    int | None,
+    typer.Option(
+        "--flips",
+        help="So many damages to a log at rest: flipped bits, cut files …",
+        min=1,
+        show_default=False,
+    ),
+]
+
+Erasures = Annotated[
+    int | None,
+    typer.Option(
+        "--erase",
+        help="So many private messages, erased and sought on the raw disk; needs root.",
+        min=1,
+        show_default=False,
+    ),
+]
+
 
 def bench(  # noqa: PLR0917  # typer has one argument for each option
     context: typer.Context,
@@ -65,31 +109,11 @@ def bench(  # noqa: PLR0917  # typer has one argument for each option
     hard: Annotated[
         bool, typer.Option("--chaos", help="Kill parts at random under load, and cut off clients.")
     ] = False,
-    deaths: Annotated[
-        int | None,
-        typer.Option("--kills", help="So many deaths, at every kill point in turn.", min=1,
-                     show_default=False),
-    ] = None,
-    cuts: Annotated[
-        int | None,
-        typer.Option("--cuts", help="So many power cuts, on a volume of its own; needs root.",
-                     min=1, show_default=False),
-    ] = None,
-    damages: Annotated[
-        int | None,
-        typer.Option("--flips", help="So many damages to a log at rest: flipped bits, cut files …",
-                     min=1, show_default=False),
-    ] = None,
-    erase: Annotated[
-        int | None,
-        typer.Option("--erase", help="So many private messages, erased and sought on the raw "
-                     "disk; needs root.", min=1, show_default=False),
-    ] = None,
-    soak: Annotated[
-        int | None,
-        typer.Option("--soak", help="So many seconds under load with a fault in each.", min=1,
-                     show_default=False),
-    ] = None,
+    deaths: Deaths = None,
+    cuts: Cuts = None,
+    damages: Damages = None,
+    erase: Erasures = None,
+    soak: Soak = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="A minute instead of half an hour; bars do not count.")
     ] = False,
