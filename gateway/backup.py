@@ -41,7 +41,7 @@ from schemas.settings import MIB, Settings
 
 WORKPLACE = "archive"
 PACKED_SHARE = 0.5
-"""Of the size of a log, at most, that its archive has."""
+"""Of the size of a log, about, that its archive has; more when much of it is sealed."""
 
 Progress = Callable[[int, int], None]
 """Told how many commits of how many are done."""

@@ -113,7 +113,7 @@ def _shown(work: Work[Result], what: str, settings: Settings, terminal: Terminal
 def _ends(settings: Settings) -> Iterator[None]:
     """What keeps an archive from being made or used, told as a `Failure`."""
     try:
-        with _full(), failures(settings):
+        with failures(settings), _disk():
             yield
     except taking.NoNode as error:
         raise Failure(Exit.USAGE, str(error), "Name it with --data.", "node_absent") from error
@@ -146,11 +146,16 @@ def _ends(settings: Settings) -> Iterator[None]:
 
 
 @contextmanager
-def _full() -> Iterator[None]:
-    """A disk that is full in the middle of it is told of as one that would be."""
+def _disk() -> Iterator[None]:
+    """What a disk refuses, told of as that: a full one as one that would be, the rest by name."""
     try:
         yield
+    except (ConnectionError, TimeoutError):
+        raise
     except OSError as error:
-        if error.errno not in (ENOSPC, EDQUOT):
-            raise
-        raise taking.NoRoom(f"The disk is full: {error.strerror}. Nothing was kept.") from error
+        if error.errno in (ENOSPC, EDQUOT):
+            text = f"The disk is full: {error.strerror}. Nothing was kept."
+            raise taking.NoRoom(text) from error
+        where = f"{error.filename}: " if error.filename else ""
+        remedy = "Make it readable and writable for you, or name another place."
+        raise Failure(Exit.NO, f"{where}{error.strerror}.", remedy, "disk_refused") from error

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from contextlib import closing
 from pathlib import Path
+from secrets import token_hex
 
 import pytest
 
@@ -12,11 +14,20 @@ from actors.archive import Archive, tables_of
 from actors.archive_files import Taken, opened, workplace
 from actors.projection_file import ProjectionFile
 from actors.rooms import statements
+from bus.alarm import Broken
+from bus.chain import Place
+from bus.ledger import Ledger
 from bus.log import Stored
-from gateway.backup import WORKPLACE, NoNode, NoRoom, export, reading
+from bus.marks import DIRECTORY, storage
+from gateway.backup import WORKPLACE, NoNode, NoRoom, backup, export, reading
+from gateway.bench.volume import volume
+from gateway.cli import copying
+from gateway.cli.exits import Failure
+from gateway.cli.terminal import Terminal
+from schemas.message import MessagePosted
 from schemas.settings import MIB, Settings
 from tests.canopy import Caller, running
-from tests.logs import settings
+from tests.logs import fresh_bus, settings, told
 
 
 def quiet(done: int, total: int) -> None:
@@ -42,7 +53,8 @@ async def lying(knobs: Settings, until: int) -> list[Stored]:
         return [one async for page in bus.log.tail(0, until) for one in page]
 
 
-async def test_what_was_acknowledged_before_an_export_began_is_in_it(tmp_path: Path) -> None:
+async def test_what_was_acknowledged_before_a_backup_began_is_in_it(tmp_path: Path) -> None:
+    """F-42: taken under load. A copy without its last commit would be found out."""
     knobs = settings(tmp_path / "data", archive_part_commits_max=20)
     async with running(tmp_path / "data", log_bytes_max=64 * MIB) as canopy:
         ann = await canopy.owner()
@@ -58,15 +70,57 @@ async def test_what_was_acknowledged_before_an_export_began_is_in_it(tmp_path: P
                 group.create_task(talk())
             while len(acknowledged) < 100:
                 await asyncio.sleep(0)
-            before = max(acknowledged)
-            manifest = await export(knobs, tmp_path / "log", quiet)
+            before = acknowledged[:]
+            manifest = await backup(knobs, tmp_path / "b", quiet)
             stop.set()
-        found = copied(tmp_path / "log")
+        found = copied(tmp_path / "b")
 
-        assert manifest.last >= before
+        assert lost(before, found) == []
+        assert lost(before, found[: max(before) - 1]) == [max(before)]
         assert found == await lying(knobs, manifest.last)
         assert len(manifest.parts) > 1
         assert manifest.node == canopy.up.node
+
+
+def lost(acknowledged: list[int], found: list[Stored]) -> list[int]:
+    """The positions that were acknowledged and are not in a copy."""
+    return sorted(set(acknowledged) - {one.seq for one in found})
+
+
+async def test_a_log_that_is_not_what_was_written_is_not_copied(tmp_path: Path) -> None:
+    """Without what is known beside the log, nobody would notice."""
+    knobs = settings(tmp_path / "data")
+    async with fresh_bus(knobs) as bus:
+        for nth in range(3):
+            await told(bus.log, MessagePosted(content="Hi."), f"general.M{nth}")
+        kept = storage(knobs)
+        Ledger.begin(kept, bus.log.epoch).keep([], Place(3, b"x" * 32))
+        kept.close()
+    with pytest.raises(Broken, match="is not what was written"):
+        await export(knobs, tmp_path / "log", quiet)
+    there = (tmp_path / "log").exists()
+    shutil.rmtree(tmp_path / "data" / DIRECTORY)
+    await export(knobs, tmp_path / "log", quiet)
+
+    assert not there
+    assert len(copied(tmp_path / "log")) == 3
+
+
+@pytest.mark.usefixtures("disks")
+async def test_a_disk_that_fills_up_meanwhile_leaves_nothing_behind(tmp_path: Path) -> None:
+    knobs = settings(tmp_path / "data", disk_reserve_bytes=0, archive_part_commits_max=200)
+    async with fresh_bus(knobs) as bus:
+        noise = [token_hex(4000) for _ in range(600)]  # 4.8 MB, half of that packed, twice.
+        async with asyncio.TaskGroup() as group:
+            for nth, text in enumerate(noise):
+                group.create_task(told(bus.log, MessagePosted(content=text), f"general.M{nth}"))
+    with volume(tmp_path / "disk", 4 * MIB) as disk:
+        with pytest.raises(Failure, match="The disk is full") as full:
+            await asyncio.to_thread(copying.backup, knobs, disk.path / "b", Terminal(True), None)
+        left = sorted(one.name for one in disk.path.iterdir())
+
+    assert full.value.code == "disk_full"
+    assert left == ["lost+found"]
 
 
 async def test_the_manifest_tells_the_tables_that_the_node_has(tmp_path: Path) -> None:
