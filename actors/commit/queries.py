@@ -48,3 +48,13 @@ WHERE list_contains($1::VARCHAR[], correlation) OR list_contains($2::VARCHAR[], 
 ORDER BY seq LIMIT $3
 """
 """The commits of the chains `$1`, and those that the commits `$2` have called for."""
+
+_WANTED = """($2 = '' OR noun = $2) AND ($3 = '' OR key = $3) AND ($4 = '' OR author = $4)
+  AND ($5 = '' OR cause = $5) AND ($6 = '' OR correlation = $6)"""
+
+BEFORE = f"SELECT seq FROM commit WHERE seq < $1 AND {_WANTED} ORDER BY seq DESC LIMIT $7"
+"""The last `$7` positions before `$1` of the noun `$2`, the key `$3`, the author `$4`, the command
+`$5` and the chain `$6`, newest first; what is empty does not matter."""
+
+AFTER = f"SELECT seq FROM commit WHERE seq > $1 AND {_WANTED} ORDER BY seq LIMIT $7"
+"""The first ones after `$1`, oldest first."""

@@ -6,28 +6,25 @@ are. So these routes need the owner, and a key that holds `delete_data`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
-from actors.message import queries
+from actors.commit import queries
+from actors.message.queries import COUNT
 from bus import codec
 from bus.clock import iso, iso_ms
-from bus.log import Stored
+from bus.log import Log, Stored
 from bus.vault import Vault
 from gateway.attesting import attest, integrity
 from gateway.call import Call, Reply, existing
 from gateway.errors import refuse
-from gateway.reads import Reads
 from gateway.redaction import shown
 from gateway.shapes import log as shape
 from gateway.table import Route
 from gateway.version import VERSION
 
 TAG = "Node"
-SCANNED_MAX = 10_000
-"""Commits looked at for one page; a page may be short, its `next` goes on."""
 WINDOW = 500
-"""Commits read from the log at once."""
+"""Positions within which commits are read from the log at once."""
 END = 2**63 - 1
 
 Row = dict[str, Any]
@@ -37,7 +34,7 @@ async def read_node_status(call: Call) -> Reply:
     """Where this node stands: position, head, lag, and how much there is."""
     gateway, reads, directory = call.gateway, call.gateway.reads, call.directory
     lag = await reads.lag()
-    (counted,) = await call.rows(queries.COUNT)
+    (counted,) = await call.rows(COUNT)
     return Reply(
         {
             "node": gateway.identity.node_id,
@@ -61,14 +58,41 @@ async def read_node_status(call: Call) -> Reply:
 
 
 async def list_commits(call: Call) -> Reply:
-    """Commits of the log, the newest first unless `after` is given.
-
-    A page may hold fewer than there are: `next` goes on behind what has been looked at.
-    """
+    """Commits of the log, the newest first unless `after` is given."""
     reads, query, head = call.gateway.reads, call.query, call.position
-    source = _backward if query.after is None else _forward
-    page = await _page(call.gateway.vault, source(reads, query, head), query)
-    return Reply({"epoch": reads.log.epoch, "head": head, **page})
+    wanted = (query.noun, query.key, query.author, query.cause, query.correlation, query.limit + 1)
+    if query.after is None:
+        rows = await call.rows(queries.BEFORE, min(query.before or END, head + 1), *wanted)
+    else:
+        rows = await call.rows(queries.AFTER, query.after, *wanted)
+    seqs = [row["seq"] for row in rows if row["seq"] <= head]
+    page, more = seqs[: query.limit], len(seqs) > query.limit
+    found = await _stored(reads.log, page)
+    commits = [_shown(call.gateway.vault, found[seq], codec.parse(found[seq].payload))
+               for seq in page]  # fmt: skip
+    return Reply(
+        {
+            "epoch": reads.log.epoch,
+            "head": head,
+            "commits": commits,
+            "next": page[-1] if more else None,
+        }
+    )
+
+
+async def _stored(log: Log, seqs: list[int]) -> dict[int, Stored]:
+    """The commits at *seqs*, neighbours read together. Raises `Refused` (log_damaged) when the log
+    does not have what the tables know of.
+    """
+    found: dict[int, Stored] = {}
+    for seq in sorted(seqs):
+        if seq not in found:
+            ahead = sum(1 for one in seqs if seq <= one < seq + WINDOW)
+            for stored in await log.page(seq - 1, ahead):
+                found[stored.seq] = stored
+        if seq not in found:
+            raise refuse("log_damaged", f"The log does not have position {seq} any more.")
+    return found
 
 
 async def read_commit(call: Call) -> Reply:
@@ -101,49 +125,6 @@ async def _at(call: Call, seq: int) -> Stored | None:
     if not 0 < seq <= call.position:
         return None
     return (await call.gateway.reads.log.page(seq - 1, 1))[0]
-
-
-async def _page(vault: Vault, source: AsyncIterator[Stored], query: shape.LogQuery) -> Row:
-    """What *query* wants of *source*, and where to go on."""
-    commits: list[Row] = []
-    scanned = 0
-    async for stored in source:
-        scanned += 1
-        if _covers(query, stored):
-            commit = codec.parse(stored.payload)
-            if _wants(query, commit["header"]):
-                commits.append(_shown(vault, stored, commit))
-        if len(commits) == query.limit or scanned == SCANNED_MAX:
-            return {"commits": commits, "next": stored.seq}
-    return {"commits": commits, "next": None}
-
-
-def _covers(query: shape.LogQuery, stored: Stored) -> bool:
-    """What can be told without opening the payload."""
-    return query.noun in ("", stored.noun) and query.key in ("", stored.key)
-
-
-def _wants(query: shape.LogQuery, header: Row) -> bool:
-    """What only the header tells."""
-    return query.author in ("", header["author"]) and query.cause in ("", header["cause"])
-
-
-async def _forward(reads: Reads, query: shape.LogQuery, head: int) -> AsyncIterator[Stored]:
-    after = query.after or 0
-    while after < head:
-        page = await reads.log.page(after, min(WINDOW, head - after))
-        for stored in page:
-            yield stored
-        after = page[-1].seq
-
-
-async def _backward(reads: Reads, query: shape.LogQuery, head: int) -> AsyncIterator[Stored]:
-    before = min(query.before or END, head + 1)
-    while before > 1:
-        after = max(0, before - 1 - WINDOW)
-        for stored in reversed(await reads.log.page(after, before - 1 - after)):
-            yield stored
-        before = after + 1
 
 
 def _shown(vault: Vault, stored: Stored, commit: Row) -> Row:
@@ -187,7 +168,7 @@ ROUTES = (
     ),
     Route(
         "GET", "/log", "operate", list_commits, "Read the log", TAG,
-        query=shape.LogQuery, reply=shape.LogPage, codes=OWNED,
+        query=shape.LogQuery, reply=shape.LogPage, codes=(*OWNED, "log_damaged"),
     ),
     Route(
         "GET", "/log/{seq}", "operate", read_commit, "Read a commit", TAG,

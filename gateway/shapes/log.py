@@ -23,6 +23,7 @@ class LogQuery(Query):
     key: str = Field("", max_length=201, description="Only commits of this aggregate.")
     author: str = Field("", max_length=100, description="Only commits by this account.")
     cause: str = Field("", max_length=100, description="Only what this command caused.")
+    correlation: str = Field("", max_length=100, description="Only what this request began.")
 
 
 class EventShape(Shape):

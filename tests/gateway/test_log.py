@@ -43,9 +43,10 @@ async def test_the_log_is_narrowed_by_noun_key_author_and_cause(canopy: Canopy) 
     by_key = await all_of(owner, f"key={commit['id']}", "before")
     by_author = await all_of(owner, f"author={owner.id}&noun=message", "after", 0)
     by_cause = await all_of(owner, f"cause={commit['cause']}", "before")
+    by_chain = await all_of(owner, f"correlation={commit['correlation']}", "before")
 
     assert [one["seq"] for one in by_noun] == [posted["seq"]]
-    assert by_noun == by_key == by_author == by_cause
+    assert by_noun == by_key == by_author == by_cause == by_chain
 
 
 async def test_one_commit_is_whole_and_without_secrets(canopy: Canopy) -> None:
