@@ -41,6 +41,7 @@ class Measure(StrEnum):
     PARQUET = "parquet"
     PAST = "past"
     MARKS = "marks"
+    PRIVATE = "private"
     CHAOS = "chaos"
     PARTINGS = "partings"
     KILLS = "kills"

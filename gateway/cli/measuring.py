@@ -24,6 +24,7 @@ from gateway.bench.partings import partings
 from gateway.bench.parts import Unfound
 from gateway.bench.past import past
 from gateway.bench.posts import posts
+from gateway.bench.private import private
 from gateway.bench.rebuild import rebuild
 from gateway.bench.report import Report
 from gateway.bench.soak import soak
@@ -73,6 +74,7 @@ MEASURES: Mapping[str, Measure] = {
         folder / "marks", folder / "log", extent.rounds, extent.seconds, extent.events
     ),
     "soak": lambda folder, extent: soak(folder / "soak", extent.soak),
+    "private": lambda folder, extent: private(folder / "private", extent.rounds, extent.seconds),
     "erase": lambda folder, extent: erase(folder / "erase", extent.erase),
     "cuts": lambda folder, extent: cuts(folder / "cuts", extent.cuts),
 }

@@ -14,6 +14,7 @@ from gateway.bench.page import page
 from gateway.bench.parquet import parquet
 from gateway.bench.posting import Load, times
 from gateway.bench.posts import BODY, posts
+from gateway.bench.private import private
 from gateway.bench.rebuild import rebuild
 from gateway.bench.report import Figure, Report, middle, quantile
 from gateway.bench.sockets import sockets
@@ -35,6 +36,14 @@ async def test_posts_are_measured_against_a_bare_handler(tmp_path: Path) -> None
     found = figures(await posts(tmp_path, rounds=1, seconds=0.3))
 
     assert min(found["posts, ours"], found["posts, bare handler"], found["ours ÷ bare"]) > 0
+    assert found["answers other than 201"] == 0
+
+
+@pytest.mark.slow
+async def test_private_posts_are_measured_against_public_ones(tmp_path: Path) -> None:
+    found = figures(await private(tmp_path, rounds=1, seconds=0.3))
+
+    assert min(found["posts, private"], found["posts, public"], found["private ÷ public"]) > 0
     assert found["answers other than 201"] == 0
 
 
