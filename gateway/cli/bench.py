@@ -140,6 +140,9 @@ def bench(  # noqa: PLR0917  # typer has one argument for each option
     from gateway.cli.measuring import FULL, QUICK, measure  # noqa: PLC0415  # all of a node
 
     terminal = Call.of(context).terminal
+    if sim is not None:
+        _simulated(terminal, range(sim, sim + count))
+        return
     extent = QUICK if quick else FULL
     wanted = [*(measures or ()), *(HARD if hard else ())]
     told = {"kills": deaths, "cuts": cuts, "flips": damages, "erase": erase, "soak": soak}
