@@ -18,7 +18,7 @@ from typing import cast
 from bus.roles import PUBLISH, Role
 from gateway.bench.simulation import interface
 from gateway.bench.simulation.consumer import Consumer, Place
-from gateway.bench.simulation.session import Session, Subscription, matches
+from gateway.bench.simulation.session import Audience, Session, Subscription, matches
 from gateway.bench.simulation.stream import (
     BATCH_COMMIT,
     BATCH_ID,
@@ -76,6 +76,7 @@ class Broker:
         self.disk = disk
         self.behaviour = behaviour
         self.sessions: list[Session] = []
+        self.audience = Audience()
         self.frozen = False
         """Whether its disk is full: it stores nothing and says nothing until it starts anew."""
         self.writing: tuple[Stream, list[Publication]] | None = None
@@ -118,7 +119,7 @@ class Broker:
 
     def say(self, to: str, subject: str, reply: str, block: bytes, payload: bytes) -> bool:
         """Whether anybody listens on *to*, who gets the message as one on *subject*."""
-        listeners = [one for session in self.sessions for one in session.listening(to)]
+        listeners = self.audience.of(to)
         for one in listeners:
             if not self.behaviour.loses(to):
                 one.session.deliver(one.sid, subject, reply, block, payload)
@@ -142,20 +143,18 @@ class Broker:
     def _spread(self, subject: str, reply: str, block: bytes, payload: bytes) -> bool:
         """Whether any subscriber hears it; of a queue group, one does."""
         queues: dict[str, list[Subscription]] = {}
-        heard = False
-        for session in self.sessions:
-            for one in session.listening(subject):
-                heard = True
-                if one.queue:
-                    queues.setdefault(one.queue, []).append(one)
-                elif not self.behaviour.loses(subject):
-                    one.session.deliver(one.sid, subject, reply, block, payload)
+        listeners = self.audience.of(subject)
+        for one in listeners:
+            if one.queue:
+                queues.setdefault(one.queue, []).append(one)
+            elif not self.behaviour.loses(subject):
+                one.session.deliver(one.sid, subject, reply, block, payload)
         for members in queues.values():
             for _ in range(1 + self.behaviour.doubles(subject)):
                 one = self._chance.choice(members)
                 if not self.behaviour.loses(subject):
                     one.session.deliver(one.sid, subject, reply, block, payload)
-        return heard
+        return bool(listeners)
 
     def _hand_out(self, to: str, subject: str, reply: str, block: bytes, payload: bytes) -> bool:
         """What a consumer delivers; what gets lost is delivered again after `ack_wait`."""

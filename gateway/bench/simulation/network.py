@@ -36,6 +36,8 @@ class End(asyncio.Transport):
         self._closing = False
         self._arrival_s = 0.0
         self._held: deque[bytes | None] = deque()
+        self._packet: list[bytes] = []
+        self._packet_step = -1
 
     @override
     def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -89,15 +91,20 @@ class End(asyncio.Transport):
         if network.parted(self.process, peer.process):
             self._held.append(data)
             return
+        if data is not None and self._packet_step == network.loop.steps:
+            self._packet.append(data)  # What is written in one step travels together.
+            return
         when = network.loop.time() + network.delay_s()
         self._arrival_s = when = max(when, self._arrival_s)
-        network.loop.call_at(when, peer._arrived, data, context=peer.process.context)  # noqa: SLF001
+        packet = None if data is None else [data]
+        self._packet, self._packet_step = packet or [], network.loop.steps if packet else -1
+        network.loop.call_at(when, peer._arrived, packet, context=peer.process.context)  # noqa: SLF001
 
-    def _arrived(self, data: bytes | None) -> None:
+    def _arrived(self, packet: list[bytes] | None) -> None:
         if self._closing or not isinstance(self._protocol, asyncio.Protocol):
             return
-        if data is not None:
-            self._protocol.data_received(data)
+        if packet is not None:
+            self._protocol.data_received(b"".join(packet))
         elif not self._protocol.eof_received():
             self.close()
 

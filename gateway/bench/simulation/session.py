@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -36,6 +35,34 @@ def matches(pattern: str, subject: str) -> bool:
     return len(told) == len(wanted)
 
 
+class Audience:
+    """All subscriptions of one broker, by what they listen to."""
+
+    def __init__(self) -> None:
+        self._exact: dict[str, list[Subscription]] = {}
+        self._patterns: list[Subscription] = []
+
+    def add(self, one: Subscription) -> None:
+        self._place(one).append(one)
+
+    def remove(self, one: Subscription) -> None:
+        self._place(one).remove(one)
+
+    def of(self, subject: str) -> list[Subscription]:
+        """Who hears *subject*, in the order in which they came."""
+        heard = [*self._exact.get(subject, ())]
+        heard += self._exact.get(subject.rpartition(".")[0] + ".*", ())
+        if not subject.startswith("_INBOX."):  # Nobody listens to all inboxes.
+            heard += [one for one in self._patterns if matches(one.pattern, subject)]
+        return heard
+
+    def _place(self, one: Subscription) -> list[Subscription]:
+        plain = one.pattern.removesuffix(".*")
+        if "*" in plain or ">" in plain:
+            return self._patterns
+        return self._exact.setdefault(one.pattern, [])
+
+
 class Session(asyncio.Protocol):
     """One connection: bytes in, messages out."""
 
@@ -45,16 +72,6 @@ class Session(asyncio.Protocol):
         self._rest = b""
         self._role = ""
         self._subscriptions: dict[str, Subscription] = {}
-        self._exact: dict[str, list[Subscription]] = {}
-        self._patterns: list[Subscription] = []
-
-    def listening(self, subject: str) -> Iterator[Subscription]:
-        """The subscriptions that hear *subject*."""
-        yield from self._exact.get(subject, ())
-        yield from self._exact.get(subject.rpartition(".")[0] + ".*", ())
-        for one in self._patterns:
-            if matches(one.pattern, subject):
-                yield one
 
     def deliver(self, sid: str, subject: str, reply: str, block: bytes, payload: bytes) -> None:
         """One message to the client."""
@@ -68,8 +85,7 @@ class Session(asyncio.Protocol):
 
     def close(self) -> None:
         """The connection is over."""
-        if self in self._broker.sessions:
-            self._broker.sessions.remove(self)
+        self._gone()
         if self._transport is not None:
             self._transport.close()
 
@@ -91,8 +107,7 @@ class Session(asyncio.Protocol):
         self._send(b"INFO %b\r\n" % json.dumps(info).encode())
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self in self._broker.sessions:
-            self._broker.sessions.remove(self)
+        self._gone()
 
     def data_received(self, data: bytes) -> None:
         buffer = self._rest + data
@@ -142,17 +157,18 @@ class Session(asyncio.Protocol):
         pattern, sid = words[1].decode(), words[-1].decode()
         queue = words[2].decode() if len(words) == 4 else ""
         one = self._subscriptions[sid] = Subscription(self, sid, pattern, queue)
-        plain = pattern.removesuffix(".*")
-        if "*" in plain or ">" in plain:
-            self._patterns.append(one)
-        else:
-            self._exact.setdefault(pattern, []).append(one)
+        self._broker.audience.add(one)
 
     def _unsubscribed(self, sid: str) -> None:
         one = self._subscriptions.pop(sid, None)
         if one is not None:
-            held = self._patterns if one in self._patterns else self._exact[one.pattern]
-            held.remove(one)
+            self._broker.audience.remove(one)
+
+    def _gone(self) -> None:
+        if self in self._broker.sessions:
+            self._broker.sessions.remove(self)
+            for sid in list(self._subscriptions):
+                self._unsubscribed(sid)
 
     def _send(self, data: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
