@@ -31,21 +31,29 @@ FROM commit
 """
 
 NAMED = f"""{_COMMIT}
-WHERE id = $1 OR cause = $1 OR correlation = $1 OR key = $1 OR ends_with(key, '.' || $1)
-ORDER BY seq LIMIT $2
+WHERE seq IN (
+    SELECT seq FROM commit WHERE id = $1
+    UNION SELECT seq FROM commit WHERE cause = $1
+    UNION SELECT seq FROM commit WHERE correlation = $1
+    UNION SELECT seq FROM commit WHERE key = $1
+    UNION SELECT seq FROM message WHERE id = $1
+    UNION SELECT seq FROM message_change WHERE id = $1
+) ORDER BY seq LIMIT $2
 """
 """The first `$2` commits that the id `$1` names: a commit, a command, a chain of causes, or what
-commits are about."""
+commits are about. One condition at a time: together they would take DuckDB three times as long."""
 
 AT = f"{_COMMIT} WHERE seq = $1"
 """The commit at the position `$1`."""
 
-PARENTS = f"{_COMMIT} WHERE list_contains($1::VARCHAR[], id) ORDER BY seq LIMIT $2"
+PARENTS = f"{_COMMIT} WHERE id IN (SELECT unnest($1::VARCHAR[])) ORDER BY seq LIMIT $2"
 """The commits called `$1`."""
 
 RELATED = f"""{_COMMIT}
-WHERE list_contains($1::VARCHAR[], correlation) OR list_contains($2::VARCHAR[], parent)
-ORDER BY seq LIMIT $3
+WHERE seq IN (
+    SELECT seq FROM commit WHERE correlation IN (SELECT unnest($1::VARCHAR[]))
+    UNION SELECT seq FROM commit WHERE parent IN (SELECT unnest($2::VARCHAR[]))
+) ORDER BY seq LIMIT $3
 """
 """The commits of the chains `$1`, and those that the commits `$2` have called for."""
 
