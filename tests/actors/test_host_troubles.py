@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,12 +11,14 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from structlog.testing import capture_logs
 
+from actors.host import Aggregate, Loaded, _fold
 from actors.message.aggregate import MESSAGE
 from bus.log import Unacknowledged, Unstored
 from bus.memory import MemoryLog
 from bus.telemetry import Telemetry
 from bus.wire import BrokerLost
 from schemas.channel import OpenChannel
+from schemas.envelope import Commit
 from schemas.message import PostMessage
 from schemas.settings import MIB
 from schemas.workspace import ClaimWorkspace
@@ -55,6 +58,25 @@ async def test_an_answer_that_was_lost_is_found_by_its_cause() -> None:
 
     assert (again.seq, again.replayed) == (1, True)
     assert await log.head() == 1
+
+
+async def test_a_host_that_knows_no_causes_refuses_what_it_has_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The proof that the tests around this one can fail."""
+
+    def forgetful(aggregate: Aggregate[Any], loaded: Loaded[Any], commit: Commit) -> None:
+        _fold(aggregate, loaded, commit)
+        loaded.applied.clear()
+
+    monkeypatch.setattr("actors.host._fold", forgetful)
+    log = Listened()
+    one = host(log)
+    log.fault, log.stores_first = Unacknowledged("no answer"), True
+    assert code(await one.handle(POST)) == "unacknowledged"
+    log.fault = None
+
+    assert code(await one.handle(POST)) == "message_taken"
 
 
 async def test_an_answer_that_the_line_lost_is_found_by_its_cause(tmp_path: Path) -> None:

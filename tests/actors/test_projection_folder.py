@@ -187,3 +187,21 @@ def test_a_file_that_another_process_holds_is_no_damage(tmp_path: Path) -> None:
         holder.communicate(b"")
 
     assert path.exists()
+
+
+def test_a_held_file_taken_for_damage_would_be_set_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The proof that the test before this one can fail: who does not know the lock robs its
+    holder."""
+    monkeypatch.setattr("actors.projection_folder.LOCKED", "words that DuckDB never says")
+    path = filled(tmp_path, 5)
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        folder(tmp_path).open(head=9).close()
+        holder.communicate(b"")
+
+    assert not path.exists()
