@@ -144,6 +144,8 @@ async def prepared(endpoint: Endpoint, settings: Settings, durables: Iterable[Du
             fault = await inspected(log, kept, look(wire, settings), trust=endpoint.external)
         if fault is not None:
             await asyncio.to_thread(Alarm(kept).sound, fault)
+    except Leaderless as error:
+        raise BrokerLost(str(error)) from error
     finally:
         kept.close()
 

@@ -10,7 +10,7 @@ from bus.alarm import Alarm, Broken, Fault
 from bus.connection import RETRY_S
 from bus.inspection import Known, Look
 from bus.jetstream import JetStreamLog
-from bus.log import REMEDY
+from bus.log import REMEDY, Leaderless
 from bus.marks import Mark, MarksDamaged, Unmarkable, high_water, highest, storage
 from bus.storage import Storage
 from bus.topology import LogState, Unfit, state_of
@@ -29,7 +29,7 @@ async def marked(settings: Settings, epoch: str, wire: Wire) -> AsyncIterator[tu
         try:
             known = await _prepared(kept, settings)
             mark = await asyncio.to_thread(high_water, kept, epoch)
-            known.borne_out(epoch, await look(wire, settings)())
+            known.borne_out(epoch, await _state(wire, settings))
         except MarksDamaged as damaged:
             fault = fault or Fault("marks_damaged", 1, str(damaged))
         except Broken as broken:
@@ -58,6 +58,20 @@ async def _prepared(kept: Storage, settings: Settings) -> Known:
                 await asyncio.sleep(RETRY_S)
     except TimeoutError as error:
         raise BrokerLost(f"nobody has prepared {settings.data_directory}") from error
+
+
+async def _state(wire: Wire, settings: Settings) -> LogState:
+    """The state of the log, once it has a leader. Raises `bus.wire.BrokerLost` when that does not
+    happen in `nats_silence_s`."""
+    try:
+        async with asyncio.timeout(settings.nats_silence_s):
+            while True:
+                try:
+                    return await look(wire, settings)()
+                except Leaderless:
+                    await asyncio.sleep(RETRY_S)
+    except TimeoutError as error:
+        raise BrokerLost("the log has had no leader for too long") from error
 
 
 async def never_begun(kept: Storage) -> None:

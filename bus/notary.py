@@ -21,7 +21,7 @@ from bus.chain import GENESIS, Place
 from bus.clock import wall_ms
 from bus.inspection import Look, gone, inspected, proved, reaches, read_on, whole
 from bus.ledger import EVERY, Ledger, Proof, chained
-from bus.log import Log, Missing
+from bus.log import Leaderless, Log, Missing
 from bus.marks import TIP, MarksDamaged, Slots, path, storage
 from bus.storage import Storage
 from schemas.settings import Settings
@@ -73,14 +73,25 @@ class Notary:
         try:
             while not await self._off_loop(self._kept.hold, HOLD):  # noqa: ASYNC110 - a file's lock
                 await asyncio.sleep(AGAIN_S)
-            fault = await self._proved_again() or await self._attended()
-            await self._off_loop(self._alarm.sound, fault)
+            await self._off_loop(self._alarm.sound, await self._wrong())
             await asyncio.get_running_loop().create_future()  # Nothing more is attested.
         finally:
             self._worker.shutdown(wait=True)
             if self._ledger is not None:
                 _kept(self._ledger, tuple(self._fresh), self._place)
             self._kept.close()
+
+    async def _wrong(self) -> Fault:
+        """Attests the log until something is wrong: what."""
+        while True:
+            try:
+                return await self._proved_again() or await self._attended()
+            except MarksDamaged as damaged:
+                return Fault("marks_damaged", 1, str(damaged))
+            except Broken as broken:
+                return broken.fault
+            except Leaderless:  # Nobody knows at this moment; what was hashed is hashed again.
+                await asyncio.sleep(AGAIN_S)
 
     async def _proved_again(self) -> Fault | None:
         """The fault that the alarm stands for, unless the whole log can be proved all the same."""
@@ -101,7 +112,7 @@ class Notary:
         return fault
 
     async def _loaded(self) -> Ledger:
-        """The ledger. Raises `Broken` or `MarksDamaged`: somebody has touched it just now."""
+        """The ledger. Raises `Broken` or `MarksDamaged` when somebody has touched it just now."""
         ledger = await self._off_loop(Ledger.load, self._kept)
         if ledger is None:
             raise Broken(Fault("marks_absent", 1, "the ledger has been removed"))
@@ -120,6 +131,10 @@ class Notary:
             found += [gone(one) for one in faults.exceptions if isinstance(one, Missing)]
         except* Broken as faults:
             found += [one.fault for one in faults.exceptions if isinstance(one, Broken)]
+        except* Leaderless:
+            pass  # Told below, unless something is wrong as well.
+        if not found:
+            raise Leaderless("the log has no leader")
         return found[0]
 
     async def _follow(self, ledger: Ledger) -> None:
