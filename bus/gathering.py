@@ -5,24 +5,28 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Generic, TypeVar
 
 Outcome = TypeVar("Outcome")
 
 
 class Wish(Generic[Outcome]):
-    """What one caller wants, the job that sees to it, once it has begun, and what came of it."""
+    """What one caller wants, and what came of it, once it is done."""
 
-    __slots__ = ("job", "outcome", "what")
+    __slots__ = ("done", "outcome", "what")
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, done: asyncio.Future[None]) -> None:
         self.what = what
-        self.job: asyncio.Future[None] | None = None
+        self.done = done
         self.outcome: Outcome | None = None
 
 
 class Gathering(Generic[Outcome]):
-    """Wishes for one kind of work, done by *serve*, at most *most* at once, in *worker*."""
+    """Wishes for one kind of work, done by *serve*, at most *most* at once, in *worker*.
+
+    Being busy is the only timer: who comes meanwhile is served next, all together.
+    """
 
     def __init__(
         self,
@@ -33,29 +37,41 @@ class Gathering(Generic[Outcome]):
         self._worker = worker
         self._serve = serve
         self._most = most
-        self._turn = asyncio.Lock()
         self._waiting: list[Wish[Outcome]] = []
+        self._busy = False
 
     async def done(self, what: str, timeout_s: float) -> Outcome | None:
         """What came of wishing for *what*. Raises TimeoutError, and whatever the work raised.
 
-        The first in the queue takes all who wait along. It may go away: its job goes on.
+        Whoever goes away while the work is being done is served all the same.
         """
-        wish: Wish[Outcome] = Wish(what)
+        loop = asyncio.get_running_loop()
+        wish: Wish[Outcome] = Wish(what, loop.create_future())
         self._waiting.append(wish)
+        if not self._busy:
+            self._busy = True
+            loop.call_soon(self._begin)  # At the end of this turn: others may come in it.
         async with asyncio.timeout(timeout_s):
-            async with self._turn:
-                job = wish.job
-                while job is None:
-                    self._begin()
-                    job = wish.job
-                await asyncio.wait((job,))
-        job.result()
+            await wish.done
         return wish.outcome
 
     def _begin(self) -> None:
-        """A job sees to those who have waited longest."""
-        taken, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
-        job = asyncio.get_running_loop().run_in_executor(self._worker, self._serve, taken)
-        for one in taken:
-            one.job = job
+        waiting = [one for one in self._waiting if not one.done.done()]
+        taken, self._waiting = waiting[: self._most], waiting[self._most :]
+        self._busy = bool(taken)
+        if taken:
+            loop = asyncio.get_running_loop()
+            job = loop.run_in_executor(self._worker, self._serve, taken)
+            job.add_done_callback(partial(self._served, taken))
+
+    def _served(self, taken: Sequence[Wish[Outcome]], job: asyncio.Future[None]) -> None:
+        """Tell those who wait, if they still do, and go on with the next."""
+        failure = asyncio.CancelledError() if job.cancelled() else job.exception()
+        for wish in taken:
+            if wish.done.done():
+                continue
+            if failure is None:
+                wish.done.set_result(None)
+            else:
+                wish.done.set_exception(failure)
+        self._begin()

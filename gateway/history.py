@@ -28,6 +28,11 @@ NEAR = 4
 they are there, and the rest of the table need not be looked at."""
 
 
+SEARCHES_MAX = 7
+"""Fetches for one page of what is found: each message of a private channel has to be opened for it,
+some 7,000 for a page of 50."""
+
+
 def limit(call: Call) -> int:
     """How many items the caller gets on a page."""
     settings = call.gateway.settings
@@ -83,7 +88,7 @@ async def _older(
         def present(found: list[Row]) -> list[Row]:
             return [one for one in _present(call, rows, found) if contains(one, text)]
 
-        return pages.fill(fetch, present, start, most)
+        return pages.fill(fetch, present, start, most, SEARCHES_MAX)
 
     return await call.together(read)
 

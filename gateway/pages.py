@@ -88,11 +88,16 @@ class Page:
         return Start("newer", self.items[-1]["seq"] if self.items else 0)
 
 
-def fill(fetch: Fetch, present: Present, start: Start, limit: int) -> Page:
-    """A page of at most *limit* items that are still there. Reads: call it in a worker thread."""
+def fill(
+    fetch: Fetch, present: Present, start: Start, limit: int, fetches_max: int = FETCHES_MAX
+) -> Page:
+    """A page of at most *limit* items that are still there. Reads: call it in a worker thread.
+
+    After *fetches_max* fetches it is as short as it is, and its cursor goes on from there.
+    """
     items: list[Row] = []
     count, end, more = limit + SPARE, start.seq, True
-    for _ in range(FETCHES_MAX):
+    for _ in range(fetches_max):
         rows = fetch(end, count)
         items += present(rows)
         more = len(rows) == count
