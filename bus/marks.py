@@ -25,6 +25,8 @@ PREFIX = "high-"
 TIP = "tip"
 SLOTS_MAX = 256
 """Writing processes on one data directory."""
+SLIP = 10_000
+"""Positions by which answers of one broker may overtake each other: leaders change."""
 APART = 4096
 """Bytes between the two records of a mark or a tip: no disk writes both at once."""
 
@@ -34,7 +36,7 @@ class Reused(Exception):
 
     def __init__(self, seq: int, mark: int) -> None:
         super().__init__(f"the broker gave position {seq} after it had acknowledged {mark}")
-        self.seq = seq
+        self.seq = self._floor = seq
 
 
 class MarksDamaged(Exception):
@@ -114,13 +116,13 @@ class HighWater:
         self._storage = storage
         self._slots = slots
         self._epoch = epoch
-        self.seq = seq
+        self.seq = self._floor = seq
         self._wanted: Stored | None = None
         self._raising: _Raising | None = None
         self._worker = ThreadPoolExecutor(1, "mark")
 
     async def reach(self, last: Stored) -> None:
-        if last.seq <= self.seq:
+        if last.seq <= max(self._floor, self.seq - SLIP):
             raise Reused(last.seq, self.seq)
         if self._wanted is None or last.seq > self._wanted.seq:
             self._wanted = last

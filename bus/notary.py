@@ -146,13 +146,17 @@ class Notary:
                     self._fresh.append(place)
 
     async def _keep(self, ledger: Ledger) -> None:
-        """Write down what has been hashed, every moment; `run` does so at the end."""
+        """Write down what has been hashed, every moment; `run` does so at the end.
+
+        What is written was seen a moment ago: by now the broker has synced it, or has lost it.
+        """
+        seen = (0, self._place)
         while True:
             await asyncio.sleep(self._settings.tip_every_s)
-            # What is hashed meanwhile is for the next time.
-            fresh, place = tuple(self._fresh), self._place
-            if await self._off_loop(_kept, ledger, fresh, place):
-                del self._fresh[: len(fresh)]
+            (count, place), seen = seen, (len(self._fresh), self._place)
+            if await self._off_loop(_kept, ledger, tuple(self._fresh[:count]), place):
+                del self._fresh[:count]
+                seen = (seen[0] - count, seen[1])
 
     async def _look(self, ledger: Ledger) -> None:
         """Ask the broker whether it knows of a loss."""

@@ -292,7 +292,10 @@ async def flips(directory: Path, count: int = 1000, seed: int = 1) -> Report:
         wrong_bytes += wrong
         if verdict == "unnoticed" or wrong:
             rounds.append({"round": nth, "base": base.name, "damage": done, "wrong": wrong})
+    changed = outcomes["reported"] + outcomes["unnoticed"]
+    share = 100 * outcomes["reported"] / max(changed, 1)
     figures = (
+        Figure("reported, of what was changed", share, "%", 100.0, rising=True),
         Figure("reported", outcomes["reported"], "damages"),
         Figure("had changed nothing", outcomes["harmless"], "damages"),
         Figure("unnoticed", outcomes["unnoticed"], "damages", 0.0),

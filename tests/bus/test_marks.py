@@ -10,7 +10,7 @@ import pytest
 
 from bus.chain import alone
 from bus.log import Stored, Unacknowledged
-from bus.marks import DIRECTORY, HighWater, MarksDamaged, Reused, high_water, highest, marks
+from bus.marks import DIRECTORY, SLIP, HighWater, MarksDamaged, Reused, high_water, highest, marks
 from bus.storage import Directory
 from schemas.message import MessagePosted
 from tests.logs import DEADLINE_S, fresh_bus, settings, told
@@ -113,11 +113,26 @@ async def test_a_mark_that_cannot_be_written_is_an_error_and_tried_again(
     assert seen(kept) == 2
 
 
-async def test_a_position_that_was_acknowledged_is_not_taken_again(mark: HighWater) -> None:
+async def test_a_position_that_was_acknowledged_is_not_taken_again(
+    kept: Held, mark: HighWater
+) -> None:
+    """Neither one of another process, before this one came, nor one of long ago."""
     await mark.reach(commit(5))
-
+    other = high_water(Directory(kept.path), EPOCH)
     with pytest.raises(Reused, match="position 5 after it had acknowledged 5"):
-        await mark.reach(commit(5))
+        await other.reach(commit(5))
+    other.close()
+    await mark.reach(commit(6 + SLIP))
+
+    with pytest.raises(Reused, match="position 6 after"):
+        await mark.reach(commit(6))
+
+
+async def test_answers_that_overtake_each_other_are_no_harm(mark: HighWater) -> None:
+    await mark.reach(commit(7))
+    await mark.reach(commit(6))
+
+    assert mark.seq == 7
 
 
 async def test_each_process_has_a_mark_of_its_own(kept: Held, mark: HighWater) -> None:
@@ -168,7 +183,7 @@ async def test_a_number_given_twice_stops_the_writer(tmp_path: Path) -> None:
         heard: list[Reused] = []
         bus.log.writer.reused = heard.append
         assert isinstance(bus.log.writer._mark, HighWater)
-        bus.log.writer._mark.seq = 9
+        bus.log.writer._mark.seq = bus.log.writer._mark._floor = 9
         with pytest.raises(Unacknowledged, match="gave position 2 after it had acknowledged 9"):
             await told(bus.log, HI, "general.M2")
         with pytest.raises(Exception, match="gave position 2"):
