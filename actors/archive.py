@@ -203,10 +203,12 @@ class Archive:
 
     def fill(self, file: ProjectionFile, filled: Callable[[Part], None]) -> None:
         """Bring the tables of *file*, which end where a part does, up to the last position;
-        *filled* hears of each part. The next part is read while one is folded.
+        *filled* hears of each part. The next part is read while one is folded. Who fills a file
+        closes it soon.
 
         Raises `Damaged`, or `Poison` for events that fit no table.
         """
+        file.expect_much()
         parts = [part for part in self.manifest.parts if part.first > file.seq]
         with ThreadPoolExecutor(1, "ahead") as ahead:
             coming = [ahead.submit(self._foldable, part) for part in parts[:1]]

@@ -27,6 +27,9 @@ CURSOR_TABLE = """
 CREATE TABLE IF NOT EXISTS projection (version VARCHAR, epoch VARCHAR, seq UBIGINT, sql VARCHAR)
 """
 
+GATHERED = "512MB"
+"""What may lie beside a file that is being filled."""
+
 FOUND = "SELECT sql, version, epoch, seq FROM projection"
 MOVE = "UPDATE projection SET seq = ? WHERE seq = ?"
 COLUMNS = """
@@ -153,6 +156,11 @@ class ProjectionFile:
 
     def _fold(self, stored: Sequence[Stored]) -> None:
         self._insert(*batch(stored), stored[0].seq, stored[-1].seq)
+
+    def expect_much(self) -> None:
+        """Until it is closed the file lets what is folded gather beside it, and takes it in seldom:
+        done after every 16 MiB, as is usual, that costs as much as all the rest."""
+        self._connection.execute(f"SET checkpoint_threshold = '{GATHERED}'")
 
     def fold_rows(self, facts: Rows, commits: Rows, first: int, last: int) -> None:
         """Put the positions *first* to *last* into the tables, from rows that `batch` has made of

@@ -156,6 +156,7 @@ class Copy:
                 self._settings.projection_memory_bytes_max,
             )
             stack.callback(self._file.close)
+            self._file.expect_much()
             proof = await asyncio.to_thread(self._known)
             async for page in self._bus.log.tail(0, head):
                 if proof is not None:
