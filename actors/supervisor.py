@@ -12,9 +12,13 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from bus.log import Leaderless
 from bus.telemetry import Telemetry
 from bus.wire import BrokerLost
 from schemas.settings import Settings
+
+LEADERLESS_S = 1.0
+"""Until a room goes on that needs the leader of a cluster; an election takes seconds."""
 
 log = structlog.get_logger()
 
@@ -29,8 +33,12 @@ async def supervise(
         try:
             return await room()
         except Exception as failure:
-            if _is_of_the_broker(failure):
+            if _is_of(failure, BrokerLost):
                 raise  # No room can mend this: the root attaches to the bus anew.
+            if _is_of(failure, Leaderless):
+                log.warning("room_leaderless", room=name, reason=str(failure))
+                await asyncio.sleep(LEADERLESS_S)  # Nor is it a fault of the room's.
+                continue
             failures.append(asyncio.get_running_loop().time())
             while failures[-1] - failures[0] > settings.restarts_window_s:
                 failures.popleft()
@@ -41,8 +49,8 @@ async def supervise(
             await asyncio.sleep(settings.restart_backoff_s * 2 ** (len(failures) - 1))
 
 
-def _is_of_the_broker(failure: Exception) -> bool:
-    """Whether *failure*, or one in its group, is that the broker has gone."""
+def _is_of(failure: Exception, kind: type[Exception]) -> bool:
+    """Whether *failure*, or one in its group, is of this *kind*."""
     if isinstance(failure, ExceptionGroup):
-        return failure.subgroup(BrokerLost) is not None
-    return isinstance(failure, BrokerLost)
+        return failure.subgroup(kind) is not None
+    return isinstance(failure, kind)

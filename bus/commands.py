@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
 import msgspec
@@ -132,14 +133,9 @@ async def serve(wire: Wire, handle: Handle, in_flight_max: int) -> None:
 
     async def answer(reply: bytes, data: bytes) -> None:
         done = await _answered(data, handle)
-        if not reply:
-            return  # Whoever sent it does not want to know.
-        try:
-            wire.publish(reply.decode(), msgspec.json.encode(done))
-        except TooLarge as error:
-            problem = f"It was dealt with, but what came of it is too large to be told: {error}."
-            refusal = Refusal(code="answer_too_large", message=problem)
-            wire.publish(reply.decode(), msgspec.json.encode(Answer(seq=0, refused=refusal)))
+        if reply:  # Else whoever sent it does not want to know.
+            with suppress(BrokerLost):  # No way back; whoever serves learns of that by itself.
+                _tell(wire, reply.decode(), done)
 
     def finished(task: asyncio.Task[None]) -> None:
         answering.discard(task)
@@ -160,6 +156,16 @@ async def serve(wire: Wire, handle: Handle, in_flight_max: int) -> None:
         await asyncio.gather(*answering, return_exceptions=True)
         if failed.done():
             failed.exception()  # Told by now, or overtaken by the loss of the broker.
+
+
+def _tell(wire: Wire, reply: str, done: Answer) -> None:
+    """Send *done* to whoever awaits it at *reply*. Raises `BrokerLost`."""
+    try:
+        wire.publish(reply, msgspec.json.encode(done))
+    except TooLarge as error:
+        problem = f"It was dealt with, but what came of it is too large to be told: {error}."
+        refusal = Refusal(code="answer_too_large", message=problem)
+        wire.publish(reply, msgspec.json.encode(Answer(seq=0, refused=refusal)))
 
 
 async def _answered(data: bytes, handle: Handle) -> Answer:

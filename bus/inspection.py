@@ -7,7 +7,7 @@ anew with the log as it is (ADR 0015).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -19,8 +19,12 @@ from bus.marks import PREFIX, MarksDamaged, marks
 from bus.storage import Storage
 from bus.topology import LogState
 
-Look = Callable[[], Awaitable[LogState]]
-"""Asks the broker how the log is."""
+
+class Look(Protocol):
+    """Asks the broker how the log is; a cluster may need a moment until it is *reaching* what was
+    acknowledged."""
+
+    async def __call__(self, reaching: int = 0) -> LogState: ...
 
 
 async def inspected(log: Log, kept: Storage, look: Look, *, trust: bool = False) -> Fault | None:
@@ -32,7 +36,7 @@ async def inspected(log: Log, kept: Storage, look: Look, *, trust: bool = False)
     """
     try:
         known = await asyncio.to_thread(Known.load, kept)
-        state = await look()  # After the marks: they may be raised meanwhile.
+        state = await look(known.highest)  # After the marks: they may be raised meanwhile.
         unheard = known.nothing and (known.ledger is None or known.ledger.epoch != log.epoch)
         if unheard and (trust or not state.last_seq):
             whole(state)
@@ -77,6 +81,12 @@ class Known(Struct, frozen=True):
         """Whether nothing is known of any commit."""
         return not self.epochs
 
+    @property
+    def highest(self) -> int:
+        """The last position that is known to be acknowledged."""
+        tip = [self.ledger.tip] if self.ledger is not None else []
+        return max((place.seq for place in (*self.places, *tip)), default=0)
+
     def borne_out(self, epoch: str, state: LogState) -> Ledger:
         """The ledger, when a log of *epoch* in *state* has all that is known. Raises `Broken`."""
         if self.ledger is None or (self.nothing and state.last_seq and self.ledger.epoch != epoch):
@@ -84,8 +94,7 @@ class Known(Struct, frozen=True):
             raise Broken(Fault("marks_absent", 1, text))
         if self.epochs - {epoch}:
             raise Broken(Fault("log_foreign", 1, "this is not the log that was written here"))
-        highest = max(place.seq for place in (*self.places, self.ledger.tip))
-        reaches(state, highest)
+        reaches(state, self.highest)
         whole(state)
         return self.ledger
 

@@ -1,6 +1,6 @@
 """How a role signs in to an external broker: a password, a nonce signed by an nkey, or a JWT.
 
-`nats_credentials` names one of three things: the passwords of all roles that `canopy nats users`
+`nats_credentials` names one of three things: the passwords of all roles that `canopy nats config`
 wrote (`*.json`), one user for every role (`*.creds`, `*.nk`), or a folder with one such file for
 each role (`actors.creds`). What the files hold is NATS's own: docs.nats.io, "NKeys" and "User
 Credentials".
@@ -70,7 +70,7 @@ def logins(path: Path, roles: Sequence[str]) -> Mapping[str, Login]:
     kept = _passwords(path)
     missing = [role for role in roles if not isinstance(kept.get(role), str)]
     if missing:
-        raise LoginUnusable(f"{path} has no password of {', '.join(missing)}: canopy nats users")
+        raise LoginUnusable(f"{path} has no password of {', '.join(missing)}: canopy nats config")
     return {role: Login(role, kept[role]) for role in roles}
 
 
@@ -86,10 +86,10 @@ def _passwords(path: Path) -> dict[str, Any]:
         kept = json.loads(_secret(path))
     except ValueError as error:
         raise LoginUnusable(
-            f"{path} is neither JSON of passwords (canopy nats users) nor *.creds nor *.nk"
+            f"{path} is neither JSON of passwords (canopy nats config) nor *.creds nor *.nk"
         ) from error
     if not isinstance(kept, dict):
-        raise LoginUnusable(f"{path} is no JSON object of passwords: canopy nats users")
+        raise LoginUnusable(f"{path} is no JSON object of passwords: canopy nats config")
     return kept
 
 

@@ -11,6 +11,7 @@ from bus.connection import RETRY_S
 from bus.inspection import Known, Look
 from bus.jetstream import JetStreamLog
 from bus.log import REMEDY, Leaderless
+from bus.lookout import led
 from bus.marks import Mark, MarksDamaged, Unmarkable, high_water, highest, storage
 from bus.storage import Storage
 from bus.topology import LogState, Unfit, state_of
@@ -29,7 +30,7 @@ async def marked(settings: Settings, epoch: str, wire: Wire) -> AsyncIterator[tu
         try:
             known = await _prepared(kept, settings)
             mark = await asyncio.to_thread(high_water, kept, epoch)
-            known.borne_out(epoch, await _state(wire, settings))
+            known.borne_out(epoch, await _state(wire, settings, known.highest))
         except MarksDamaged as damaged:
             fault = fault or Fault("marks_damaged", 1, str(damaged))
         except Broken as broken:
@@ -60,14 +61,14 @@ async def _prepared(kept: Storage, settings: Settings) -> Known:
         raise BrokerLost(f"nobody has prepared {settings.data_directory}") from error
 
 
-async def _state(wire: Wire, settings: Settings) -> LogState:
-    """The state of the log, once it has a leader. Raises `bus.wire.BrokerLost` when that does not
-    happen in `nats_silence_s`."""
+async def _state(wire: Wire, settings: Settings, reaching: int) -> LogState:
+    """The state of the log, once it has a leader who has caught up. Raises `bus.wire.BrokerLost`
+    when that does not happen in `nats_silence_s`."""
     try:
         async with asyncio.timeout(settings.nats_silence_s):
             while True:
                 try:
-                    return await look(wire, settings)()
+                    return await look(wire, settings)(reaching)
                 except Leaderless:
                     await asyncio.sleep(RETRY_S)
     except TimeoutError as error:
@@ -89,9 +90,22 @@ async def never_begun(kept: Storage) -> None:
 
 
 def look(wire: Wire, settings: Settings) -> Look:
-    """How the broker is asked for the state of the log."""
+    """How the broker is asked for the state of the log.
 
-    async def state() -> LogState:
-        return state_of(await JetStreamLog.info(wire, settings))
+    In a cluster the answer is that of a leader whom a majority follows, and who has caught up with
+    what is known to be acknowledged: one that was elected a moment ago may be about to. After
+    `nats_silence_s` it is believed as it is.
+    """
+
+    async def state(reaching: int = 0) -> LogState:
+        time = asyncio.get_running_loop().time
+        until_s = time() + settings.nats_silence_s
+        while True:
+            info = await JetStreamLog.info(wire, settings)
+            found = state_of(info)
+            settled = led(info) and found.last_seq >= reaching
+            if not settings.nats_url or settled or time() > until_s:
+                return found
+            await asyncio.sleep(RETRY_S)
 
     return state

@@ -162,7 +162,7 @@ class Notary:
         """Ask the broker whether it knows of a loss."""
         while True:
             tip = ledger.tip
-            state = await self._ask()
+            state = await self._ask(tip.seq)
             reaches(state, tip.seq)
             whole(state)
             await asyncio.sleep(self._settings.nats_health_every_s)

@@ -26,13 +26,14 @@ from schemas.account import Scope
 
 START_S = 90.0
 STOP_S = 20.0
+AGAIN_S = 0.1
 RESULT_MARGIN_S = 30.0
 PASSWORD = "Correct-horse-7"  # noqa: S105 - of an account that lives for one measure
 UNLIMITED = {
     "requests_per_second_max": 1_000_000,
     "requests_burst_max": 4_000_000,
     "live_clients_per_account_max": 10_000,
-    "log_level": "error",
+    "log_level": os.environ.get("SCALE_DEBUG", "error"),
 }
 
 
@@ -152,11 +153,16 @@ async def _owned(url: str, setup_code: str) -> str:
 
 
 async def _posted(http: aiohttp.ClientSession, url: str, body: Any) -> dict[str, Any]:
-    async with http.post(url, json=body) as response:
-        answer: dict[str, Any] = await response.json()
-        if response.status != 201:
-            raise NoStart(f"POST {url}: {response.status} {answer}")
-        return answer
+    """What a wish is answered that is granted; made again while the actors are still starting."""
+    async with asyncio.timeout(START_S):
+        while True:
+            async with http.post(url, json=body) as response:
+                answer: dict[str, Any] = await response.json()
+                if response.status == 201:
+                    return answer
+                if response.status != 503:
+                    raise NoStart(f"POST {url}: {response.status} {answer}")
+            await asyncio.sleep(AGAIN_S)
 
 
 async def ordered(module: str, order: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import typer
 
-from gateway.cli import archive, bench, causes, channel, config, key, log, node, sql, user
+from gateway.cli import archive, bench, causes, channel, config, key, log, nats, node, sql, user
 from gateway.cli.call import share
 from gateway.cli.exits import MEANINGS, Exit, Failure
 from gateway.cli.terminal import Enough, Terminal
@@ -23,7 +23,19 @@ KEEPING = "Copies"
 TALKING = "Talking"
 WATCHING = "The log"
 ALONE = frozenset(
-    {"up", "run", "doctor", "config", "bench", "backup", "export", "restore", "import", "vouch"}
+    {
+        "up",
+        "run",
+        "doctor",
+        "config",
+        "bench",
+        "nats",
+        "backup",
+        "export",
+        "restore",
+        "import",
+        "vouch",
+    }
 )
 """Commands that speak to no node."""
 
@@ -52,6 +64,12 @@ def tree() -> Any:
         config.app,
         name="config",
         help="Settings: values and who set them.",
+        rich_help_panel=RUNNING,
+    )
+    app.add_typer(
+        nats.app,
+        name="nats",
+        help="NATS servers of others: what they have to be told.",
         rich_help_panel=RUNNING,
     )
     app.command(rich_help_panel=TALKING)(channel.post)

@@ -49,10 +49,15 @@ class Measure(StrEnum):
     FLIPS = "flips"
     ERASE = "erase"
     SOAK = "soak"
+    SCALE = "scale"
+    CLUSTER = "cluster"
 
 
 HARD = (Measure.CHAOS, Measure.PARTINGS)
-LONG = (*HARD, Measure.KILLS, Measure.CUTS, Measure.FLIPS, Measure.ERASE, Measure.SOAK)
+LONG = (
+    *HARD, Measure.KILLS, Measure.CUTS, Measure.FLIPS, Measure.ERASE, Measure.SOAK, Measure.SCALE,
+    Measure.CLUSTER,
+)  # fmt: skip
 USUAL = tuple(measure for measure in Measure if measure not in LONG)
 
 Deaths = Annotated[
@@ -67,6 +72,16 @@ Cuts = Annotated[
     typer.Option(
         "--cuts",
         help="So many power cuts, on a volume of its own; needs root.",
+        min=1,
+        show_default=False,
+    ),
+]
+
+Blows = Annotated[
+    int | None,
+    typer.Option(
+        "--cluster",
+        help="So many rounds of blows to a cluster of three servers; needs root.",
         min=1,
         show_default=False,
     ),
@@ -115,6 +130,7 @@ def bench(  # noqa: PLR0917  # typer has one argument for each option
     damages: Damages = None,
     erase: Erasures = None,
     soak: Soak = None,
+    blows: Blows = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="A minute instead of half an hour; bars do not count.")
     ] = False,
@@ -145,7 +161,8 @@ def bench(  # noqa: PLR0917  # typer has one argument for each option
         return
     extent = QUICK if quick else FULL
     wanted = [*(measures or ()), *(HARD if hard else ())]
-    told = {"kills": deaths, "cuts": cuts, "flips": damages, "erase": erase, "soak": soak}
+    told = {"kills": deaths, "cuts": cuts, "flips": damages, "erase": erase, "soak": soak,
+            "cluster": blows}  # fmt: skip
     counts = {name: count for name, count in told.items() if count is not None}
     wanted, extent = [*wanted, *map(Measure, counts)], replace(extent, **counts)
     missed = False

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.bench.chaos import chaos
+from gateway.bench.cluster import cluster
 from gateway.bench.cuts import cuts
 from gateway.bench.erase import erase
 from gateway.bench.flips import flips
 from gateway.bench.kills import kills
 from gateway.bench.live import live
 from gateway.bench.marks import marks
+from gateway.bench.namespaces import NoNamespaces
 from gateway.bench.node import NoStart
 from gateway.bench.page import page
 from gateway.bench.parquet import parquet
@@ -27,6 +29,7 @@ from gateway.bench.posts import posts
 from gateway.bench.private import private
 from gateway.bench.rebuild import rebuild
 from gateway.bench.report import Report
+from gateway.bench.scale import CREWS, scale
 from gateway.bench.soak import soak
 from gateway.bench.sockets import sockets
 from gateway.bench.start import start
@@ -49,15 +52,20 @@ class Extent:
     flips: int
     erase: int
     soak: int
+    cluster: int
 
 
-FULL = Extent(1_000_000, 3, 5.0, 2_000, 200, 10_000, 1_000, 50, 1_000, 50, 86_400)
-QUICK = Extent(20_000, 1, 1.0, 200, 5, 200, 10, 2, 20, 2, 20)
+FULL = Extent(1_000_000, 3, 5.0, 2_000, 200, 10_000, 1_000, 50, 1_000, 50, 86_400, 20)
+QUICK = Extent(20_000, 1, 1.0, 200, 5, 200, 10, 2, 20, 2, 20, 1)
 
 Measure = Callable[[Path, Extent], Awaitable[Report]]
 """Given the directory to work in: one below it of its own, or `log`, which holds the long log."""
 
 MEASURES: Mapping[str, Measure] = {
+    "scale": lambda folder, extent: scale(
+        folder / "scale", extent.seconds, CREWS if extent.rounds > 1 else CREWS[:1]
+    ),
+    "cluster": lambda folder, extent: cluster(folder / "cluster", extent.cluster),
     "posts": lambda folder, extent: posts(folder / "posts", extent.rounds, extent.seconds),
     "live": lambda folder, extent: live(folder / "live", extent.rounds, extent.seconds),
     "sockets": lambda folder, extent: sockets(folder / "sockets", extent.sockets),
@@ -86,8 +94,8 @@ def measure(name: str, folder: Path, extent: Extent) -> Report:
         directory.mkdir(parents=True, exist_ok=True)
     try:
         return asyncio.run(_awaited(MEASURES[name](folder, extent)))
-    except NoVolume as error:
-        raise Failure(Exit.USAGE, f"{name}: {error}", NoVolume.remedy) from error
+    except (NoVolume, NoNamespaces) as error:
+        raise Failure(Exit.USAGE, f"{name}: {error}", error.remedy) from error
     except (NoStart, Unfound) as error:
         raise Failure(Exit.UNAVAILABLE, f"{name}: {error}", "canopy doctor") from error
 
