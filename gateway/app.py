@@ -19,6 +19,7 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
+from actors.projection_file import Damaged
 from bus.commands import Unavailable
 from bus.log import Leaderless
 from bus.recall import Memory, Refusal, refusal_of
@@ -64,7 +65,7 @@ SECURITY = {
 ALWAYS = frozenset({"learn", "look"})
 """Verbs that are answered whatever the tables know: what is the same for everybody."""
 FAULTS = (
-    Refused, Behind, Unavailable, Leaderless, BrokerLost, TimeoutError, web.HTTPException
+    Refused, Behind, Damaged, Unavailable, Leaderless, BrokerLost, TimeoutError, web.HTTPException
 )  # fmt: skip
 """What a request may end with that is no bug of ours."""
 
@@ -131,6 +132,8 @@ def _refusal(fault: Exception) -> Refused:
             told = fault
         case Behind():
             told = refuse("behind", str(fault), position=fault.position)
+        case Damaged():
+            told = refuse("behind")
         case Unavailable() | BrokerLost() | Leaderless():
             told = refuse("unavailable", str(fault))
         case TimeoutError():

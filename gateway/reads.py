@@ -323,7 +323,7 @@ class Reads:
         """
         async with self._rebuilding:
             loop = asyncio.get_running_loop()
-            worker, live = self._rebuild_worker, self.file
+            worker, live = self._rebuild_worker, self._sound()
             head, position = await self.log.head(), self.position
             log_ = await proven(self.log, self._settings, head)
             fault = log_.difference
@@ -336,6 +336,9 @@ class Reads:
             try:
                 await self._aside(aside).run(_unheard, until=position)
                 report = await loop.run_in_executor(worker, compare, live, aside, position)
+            except Damaged as damage:
+                self._hurt(live, damage)
+                raise Behind(self.position, self.readable, MENDING) from damage
             finally:
                 await loop.run_in_executor(worker, self._folder.retire, aside)
             at = {"read": log_.place.seq, "digest": log_.place.digest.hex()}
@@ -380,23 +383,30 @@ class Reads:
         With *at*, a position that has been reached, of the tables as they were then. Raises
         `Behind` while the tables are being mended.
         """
-        if self._damage is not None:
-            raise Behind(self.position, self.readable, MENDING)
-        loop, file = asyncio.get_running_loop(), self.file
+        loop, file = asyncio.get_running_loop(), self._sound()
         try:
             return await loop.run_in_executor(self._readers, _together, file, read, at)
         except Damaged as damage:
             self._hurt(file, damage)
             raise Behind(self.position, self.readable, MENDING) from damage
 
+    def _sound(self) -> ProjectionFile:
+        """The current file. Raises `Behind` while it is being mended."""
+        if self._damage is not None:
+            raise Behind(self.position, self.readable, MENDING)
+        return self.file
+
     async def rows(self, sql: str, args: Sequence[Any] = (), at: int | None = None) -> list[Row]:
         """The rows of one statement as dictionaries: column → value."""
         return await self.together(lambda rows: rows(sql, *args), at)
 
     def lend(self, work: Callable[[ProjectionFile], Result]) -> asyncio.Future[Result]:
-        """What *work* makes of the current file, in a thread where it may take its time."""
+        """What *work* makes of the current file, in a thread where it may take its time.
+
+        Raises `Behind` while it is being mended.
+        """
         loop = asyncio.get_running_loop()
-        return loop.run_in_executor(self._lent, work, self.file)
+        return loop.run_in_executor(self._lent, work, self._sound())
 
     async def lag(self) -> int:
         """How many positions the tables are behind the head of the log."""

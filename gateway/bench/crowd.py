@@ -185,8 +185,11 @@ class Crowd:
                 async with self.http.ws_connect(url, heartbeat=5.0) as page:
                     self.page = page
                     async for message in page:
-                        if self.journal is not journal:
-                            break
+                        if (
+                            self.journal is not journal
+                            or message.type is not aiohttp.WSMsgType.TEXT
+                        ):
+                            break  # A gateway that dies may leave half a frame.
                         self._hear(json.loads(message.data))
             except (aiohttp.ClientError, TimeoutError):
                 pass

@@ -9,6 +9,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from structlog.testing import capture_logs
 
+from actors.projection_file import Damaged
 from bus.commands import Unavailable
 from bus.recall import Memory
 from bus.wire import BrokerLost
@@ -34,6 +35,7 @@ async def told(fault: Exception) -> tuple[int, dict[str, str], dict[str, Any]]:
     ("fault", "code"),
     [
         (Behind(7, 3, "the disk is slow"), "behind"),
+        (Damaged("the disk lies"), "behind"),
         (Unavailable("no actor process is running"), "unavailable"),
         (BrokerLost("gone"), "unavailable"),
         (TimeoutError(), "timed_out"),
