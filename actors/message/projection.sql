@@ -19,14 +19,20 @@ CREATE TABLE IF NOT EXISTS message_change (
 
 CREATE INDEX IF NOT EXISTS message_change_id ON message_change (id);
 
+-- Every field at once: one after the other, each would read the JSON anew.
 -- TRY_CAST: a date that another node wrote badly must not stop this node; no date never expires.
 INSERT INTO message
 SELECT seq, split_part(id, '.', 2), split_part(id, '.', 1), author, time, clock, origin,
-       coalesce(data->>'content', ''), coalesce(data->>'message_type', 'text'),
-       data->>'thread_id', data->>'parent_message_id',
-       coalesce(data->'attachments', '[]'), coalesce(data->'mentions', '[]'), data->'security',
-       TRY_CAST(data->>'expires_at' AS TIMESTAMP), data->'sealed'
-FROM batch WHERE kind = 'message_posted';
+       coalesce(told[1], ''), coalesce(told[2], 'text'), told[3], told[4],
+       coalesce(told[5], '[]'), coalesce(told[6], '[]'), told[7],
+       TRY_CAST(told[8] AS TIMESTAMP), told[9]
+FROM (
+    SELECT *, json_extract_string(data, [
+        '$.content', '$.message_type', '$.thread_id', '$.parent_message_id', '$.attachments',
+        '$.mentions', '$.security', '$.expires_at', '$.sealed'
+    ]) AS told
+    FROM batch WHERE kind = 'message_posted'
+);
 
 INSERT INTO message_change
 SELECT seq, split_part(id, '.', 2), split_part(id, '.', 1), author, time, clock, origin, kind, data
