@@ -20,7 +20,12 @@ from typing import Any, Literal, get_args
 
 import orjson
 from nacl import bindings, pwhash
-from nacl.bindings import crypto_scalarmult_base, sodium_pad, sodium_unpad
+from nacl.bindings import (
+    crypto_aead_xchacha20poly1305_ietf_encrypt,
+    crypto_scalarmult_base,
+    sodium_pad,
+    sodium_unpad,
+)
 from nacl.exceptions import BadSignatureError, CryptoError
 from nacl.secret import Aead, SecretBox
 from nacl.signing import SigningKey, VerifyKey
@@ -301,7 +306,8 @@ def new_key() -> bytes:
 
 def wrapped(key: bytes, plaintext: bytes, aad: bytes) -> bytes:
     """*plaintext* under *key*, bound to *aad*: 40 bytes longer."""
-    return bytes(Aead(key).encrypt(plaintext, aad))
+    nonce = token_bytes(Aead.NONCE_SIZE)
+    return nonce + crypto_aead_xchacha20poly1305_ietf_encrypt(plaintext, aad, nonce, key)
 
 
 def unwrapped(key: bytes, box: bytes, aad: bytes) -> bytes:
@@ -341,7 +347,9 @@ def seal_field(value: Any, aad: bytes, name: str, dek: bytes) -> dict[str, str]:
     nonce = token_bytes(Aead.NONCE_SIZE)
     plain = orjson.dumps(value)
     padded = sodium_pad(plain, _padded_size(len(plain) + 1))
-    ciphertext = Aead(dek).encrypt(padded, _field_aad(name, aad), nonce).ciphertext
+    ciphertext = crypto_aead_xchacha20poly1305_ietf_encrypt(
+        padded, _field_aad(name, aad), nonce, dek
+    )
     return {
         "alg": ALGORITHM,
         "key": name,

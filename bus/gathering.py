@@ -14,10 +14,11 @@ Outcome = TypeVar("Outcome")
 class Wish(Generic[Outcome]):
     """What one caller wants, and what came of it, once it is done."""
 
-    __slots__ = ("done", "outcome", "what")
+    __slots__ = ("done", "outcome", "timeout_s", "what")
 
-    def __init__(self, what: str, done: asyncio.Future[None]) -> None:
+    def __init__(self, what: str, timeout_s: float, done: asyncio.Future[None]) -> None:
         self.what = what
+        self.timeout_s = timeout_s
         self.done = done
         self.outcome: Outcome | None = None
 
@@ -41,18 +42,18 @@ class Gathering(Generic[Outcome]):
         self._busy = False
 
     async def done(self, what: str, timeout_s: float) -> Outcome | None:
-        """What came of wishing for *what*. Raises TimeoutError, and whatever the work raised.
+        """What came of wishing for *what*. Raises whatever the work raised, and TimeoutError when
+        it takes longer than *timeout_s*, or that before it does.
 
         Whoever goes away while the work is being done is served all the same.
         """
         loop = asyncio.get_running_loop()
-        wish: Wish[Outcome] = Wish(what, loop.create_future())
+        wish: Wish[Outcome] = Wish(what, timeout_s, loop.create_future())
         self._waiting.append(wish)
         if not self._busy:
             self._busy = True
             loop.call_soon(self._begin)  # At the end of this turn: others may come in it.
-        async with asyncio.timeout(timeout_s):
-            await wish.done
+        await wish.done
         return wish.outcome
 
     def _begin(self) -> None:
@@ -62,16 +63,28 @@ class Gathering(Generic[Outcome]):
         if taken:
             loop = asyncio.get_running_loop()
             job = loop.run_in_executor(self._worker, self._serve, taken)
-            job.add_done_callback(partial(self._served, taken))
+            late = loop.call_later(max(one.timeout_s for one in taken), self._late, taken)
+            job.add_done_callback(partial(self._served, taken, late))
 
-    def _served(self, taken: Sequence[Wish[Outcome]], job: asyncio.Future[None]) -> None:
-        """Tell those who wait, if they still do, and go on with the next."""
-        failure = asyncio.CancelledError() if job.cancelled() else job.exception()
-        for wish in taken:
-            if wish.done.done():
-                continue
-            if failure is None:
-                wish.done.set_result(None)
-            else:
-                wish.done.set_exception(failure)
+    def _late(self, taken: Sequence[Wish[Outcome]]) -> None:
+        """One timer for all: what is stuck is stuck for those behind it as well."""
+        behind, self._waiting = self._waiting, []
+        _tell([*taken, *behind], TimeoutError("the disk takes too long"))
+
+    def _served(
+        self, taken: Sequence[Wish[Outcome]], late: asyncio.TimerHandle, job: asyncio.Future[None]
+    ) -> None:
+        late.cancel()
+        _tell(taken, asyncio.CancelledError() if job.cancelled() else job.exception())
         self._begin()
+
+
+def _tell(wishes: Sequence[Wish[Outcome]], failure: BaseException | None) -> None:
+    """Tell those who wait, if they still do."""
+    for wish in wishes:
+        if wish.done.done():
+            continue
+        if failure is None:
+            wish.done.set_result(None)
+        else:
+            wish.done.set_exception(failure)

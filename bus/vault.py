@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from hashlib import blake2b
 from threading import RLock
 
@@ -38,6 +39,7 @@ DESTROYED_AT_ONCE_MAX = 4096
 """Owners whose keys are destroyed in one rewriting."""
 CACHED_KEYS_MAX = 20_000
 CACHED_SEGMENTS_MAX = 32
+CACHED_TAGS_MAX = 4096
 TAG_BYTES = 16
 SEALED_BYTES = 24 + 32 + 16
 RECORD_BYTES = 2 * TAG_BYTES + SEALED_BYTES
@@ -275,6 +277,7 @@ class Vault:
         self._storage.close()
 
 
+@lru_cache(CACHED_TAGS_MAX)
 def _tag(owner: str) -> bytes:
     return blake2b(owner.encode(), digest_size=TAG_BYTES, person=b"canopy owner").digest()
 
