@@ -91,6 +91,7 @@ class World:
         self.rooms: Rooms
         self.dead: list[Process] = []
         self.running: dict[str, Process] = {}
+        self.attached: set[str] = set()
         self.losing = 0.0
         """The chance that a message gets lost on its way from the broker."""
         self.doubling = 0.0
@@ -168,7 +169,10 @@ class World:
 
     @property
     def idle(self) -> bool:
-        """Whether reactors have dealt with everything, and what was deleted is erased."""
+        """Whether everybody is there, reactors have dealt with everything, and what was deleted is
+        erased."""
+        if len(self.attached) < len(self.shape.processes):
+            return False
         payloads = [one.payload for one in self.log.kept if one is not None]
         deleted = sum(PRIVATE_END in one for one in payloads)
         if deleted > sum(ERASURE in one for one in payloads):
@@ -256,6 +260,7 @@ class World:
 
     def _die(self, name: str) -> None:
         process = self.running.pop(name)
+        self.attached.discard(name)
         self.loop.kill(process)
         self.network.bury(process)
         self.files.bury(process)
@@ -305,9 +310,13 @@ class World:
                             people,
                         ]
                 self.trace.note("is attached")
-                async with asyncio.TaskGroup() as group:
-                    for room in rooms:
-                        group.create_task(room)
+                self.attached.add(name)
+                try:
+                    async with asyncio.TaskGroup() as group:
+                        for room in rooms:
+                            group.create_task(room)
+                finally:
+                    self.attached.discard(name)
 
         await renewed(name, once, self.settings, telemetry)
 
