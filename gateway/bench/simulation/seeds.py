@@ -13,10 +13,10 @@ COLLECT_EVERY = 25
 
 
 def lived(seeds: Iterable[int], hear: Callable[[Outcome], None]) -> Report:
-    """Live through *seeds*; *hear* is told of each. The bars are no violation, and 50 × the time
-    that passes meanwhile."""
+    """Live through *seeds*; *hear* is told of each. The bars are no violation, and 50 × the
+    time that a processor is busy."""
     seeds_lived, broken = 0, 0
-    virtual_s = real_s = 0.0
+    virtual_s = busy_s = 0.0
     commits = answers = steps = 0
     simulate(0)  # What the first world of a process pays for all: imports, schemas, caches.
     gc.collect()
@@ -26,7 +26,7 @@ def lived(seeds: Iterable[int], hear: Callable[[Outcome], None]) -> Report:
             outcome = simulate(seed)
             hear(outcome)
             seeds_lived, broken = nth, broken + bool(outcome.violations)
-            virtual_s, real_s = virtual_s + outcome.virtual_s, real_s + outcome.real_s
+            virtual_s, busy_s = virtual_s + outcome.virtual_s, busy_s + outcome.busy_s
             commits, answers = commits + outcome.commits, answers + outcome.answers
             steps += outcome.steps
             if nth % COLLECT_EVERY == 0:
@@ -38,8 +38,8 @@ def lived(seeds: Iterable[int], hear: Callable[[Outcome], None]) -> Report:
         f"{seeds_lived} seeds, {virtual_s:,.0f} virtual seconds, {steps:,} steps",
         (
             Figure("seeds with a broken promise", broken, "seeds", bar=0),
-            Figure("virtual over real time", virtual_s / real_s, "×", bar=50, rising=True),
-            Figure("seeds", seeds_lived / real_s, "seeds/s"),
+            Figure("virtual over processor time", virtual_s / busy_s, "×", bar=50, rising=True),
+            Figure("seeds each second of a processor", seeds_lived / busy_s, "seeds/s"),
             Figure("commits", commits, "commits"),
             Figure("answers", answers, "answers"),
         ),
