@@ -30,6 +30,7 @@ from gateway.assets import ASSETS, read_assets, serve_asset
 from gateway.call import Call, Gateway, Reply
 from gateway.errors import MEDIA_TYPE, invalid, refuse, tell
 from gateway.instructions import guide
+from gateway.messages import messages
 from gateway.policy import NOBODY, Principal
 from gateway.reads import Behind
 from gateway.receipts import Receipts, handled
@@ -90,6 +91,7 @@ def build(gateway: Gateway, routes: Sequence[Route] = ROUTES) -> web.Application
     app.router.add_get("/static/{name:.+}", serve_asset)
     app[ASSETS] = read_assets()
     cookie = gateway.credentials.cookie
+    app[system.MESSAGES] = orjson.dumps(messages(VERSION))
     app[system.DOCUMENT] = orjson.dumps(document(routes, VERSION, cookie))
     app[system.GUIDE] = guide(routes, VERSION)
     return app

@@ -56,6 +56,7 @@ class Caller:
                     "/metrics",
                     "/version",
                     "/openapi.json",
+                    "/asyncapi.json",
                     "/problems",
                 )
             )

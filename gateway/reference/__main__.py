@@ -6,13 +6,25 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from gateway.reference import api, cli, events, metrics, problems, settings, sql, subjects
+from gateway.reference import (
+    api,
+    cli,
+    documents,
+    events,
+    metrics,
+    problems,
+    settings,
+    sql,
+    subjects,
+)
 
 PAGES: Mapping[str, Callable[[], str]] = {
     "api.md": api.text,
+    "asyncapi.json": documents.asyncapi,
     "cli.md": cli.text,
     "events.md": events.text,
     "metrics.md": metrics.text,
+    "openapi.json": documents.openapi,
     "problems.md": problems.text,
     "settings.md": settings.text,
     "sql.md": sql.text,

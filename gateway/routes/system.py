@@ -26,6 +26,8 @@ LAG_MAX = 10_000
 
 DOCUMENT = web.AppKey("document", bytes)
 """The OpenAPI document of the application, written once."""
+MESSAGES = web.AppKey("messages", bytes)
+"""The AsyncAPI document, likewise."""
 GUIDE = web.AppKey("guide", dict[str, object])
 """The guide for agents, but for what it says to one of them."""
 
@@ -147,6 +149,11 @@ async def read_document(call: Call) -> Reply:
     return Reply(call.request.app[DOCUMENT])
 
 
+async def read_messages_document(call: Call) -> Reply:
+    """All that travels as messages: live pages, and the subjects of the broker."""
+    return Reply(call.request.app[MESSAGES])
+
+
 async def read_problems(call: Call) -> Reply:
     """Every code with which a request can be refused."""
     rows = "".join(
@@ -221,6 +228,7 @@ ROUTES = (
         codes=("credential_required", "credential_invalid", "account_suspended"),
     ),
     _root("/openapi.json", read_document, "The API for programs", shape.Document),
+    _root("/asyncapi.json", read_messages_document, "Messages, for programs", shape.Messages),
     _root("/docs", read_document_page, "The API for people", HTML),
     _root("/problems", read_problems, "All problems", HTML),
     _root("/problems/{code}", read_problem, "One problem", HTML, codes=("not_found",)),

@@ -79,6 +79,16 @@ class Instructions(Shape):
     agent_directives_source: DirectiveSource | None = None
 
 
+class Messages(Shape):
+    """An AsyncAPI 3.0 document; see the specification of AsyncAPI for its fields."""
+
+    asyncapi: str
+    info: dict[str, Any]
+    channels: dict[str, Any]
+    operations: dict[str, Any]
+    components: dict[str, Any]
+
+
 class Document(Shape):
     """An OpenAPI 3.1 document; see the specification of OpenAPI for its fields."""
 
