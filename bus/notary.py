@@ -64,7 +64,6 @@ class Notary:
         self._kept = storage(settings)
         self._alarm = Alarm(self._kept)
         self._worker = ThreadPoolExecutor(1, "notary")
-        self._ledger: Ledger | None = None
         self._fresh: list[Place] = []
         self._place = GENESIS
 
@@ -77,8 +76,6 @@ class Notary:
             await asyncio.get_running_loop().create_future()  # Nothing more is attested.
         finally:
             self._worker.shutdown(wait=True)
-            if self._ledger is not None:
-                _kept(self._ledger, tuple(self._fresh), self._place)
             self._kept.close()
 
     async def _wrong(self) -> Fault:
@@ -121,7 +118,7 @@ class Notary:
     async def _attended(self) -> Fault:
         """Attests what comes and reads again what was, until something is wrong: what."""
         ledger = await self._loaded()
-        self._ledger, self._place, self._fresh = ledger, ledger.tip, []
+        self._place, self._fresh = ledger.tip, []
         found: list[Fault] = []
         try:
             async with asyncio.TaskGroup() as group:
@@ -146,9 +143,10 @@ class Notary:
                     self._fresh.append(place)
 
     async def _keep(self, ledger: Ledger) -> None:
-        """Write down what has been hashed, every moment; `run` does so at the end.
+        """Write down what has been hashed, every moment.
 
-        What is written was seen a moment ago: by now the broker has synced it, or has lost it.
+        What is written was seen a moment ago: by now the broker has synced it, or has lost it. What
+        was seen last when this ends is hashed again at the next start.
         """
         seen = (0, self._place)
         while True:

@@ -110,7 +110,7 @@ async def _filled(
         if dead is not None:
             os.kill(running.pid, signal.SIGKILL)
             await running.stop(ROUND_S)
-            shutil.copytree(data, dead)
+            shutil.copytree(data, dead, ignore=shutil.ignore_patterns(".*"))  # Drafts come and go.
 
 
 @asynccontextmanager

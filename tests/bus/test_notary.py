@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -27,7 +28,7 @@ from bus.telemetry import Telemetry
 from bus.topology import Unfit
 from schemas.message import MessagePosted
 from schemas.settings import Settings
-from tests.logs import DEADLINE_S, fresh_broker, fresh_bus, settings, told
+from tests.logs import DEADLINE_S, bus_on, fresh_broker, fresh_bus, settings, told
 from tests.servers import nats_server
 
 HI = MessagePosted(content="Hi.")
@@ -189,6 +190,44 @@ async def test_one_of_several_processes_attests(tmp_path: Path) -> None:
         found = await known(knobs, lambda found: found.scrub.passes > before, first.log.epoch)
 
     assert found.fault is None
+
+
+async def test_who_attaches_to_a_broker_that_has_lost_something_does_not_write(
+    tmp_path: Path,
+) -> None:
+    """Though nobody has prepared that broker yet: it has but been started again."""
+    knobs, older = settings(tmp_path / "node", **QUICK), tmp_path / "older"
+    async with fresh_bus(knobs) as bus:
+        await say(bus.log, 20)
+    shutil.copytree(tmp_path / "node/nats/jetstream", older)
+    async with fresh_bus(knobs) as bus:
+        await say(bus.log, 5, 21)
+    shutil.rmtree(tmp_path / "node/nats/jetstream")
+    older.rename(tmp_path / "node/nats/jetstream")
+    async with broker(knobs) as running, bus_on(running.endpoint, knobs) as bus:
+        with pytest.raises(Damaged, match="the log ends at 20, and 25 was acknowledged"):
+            await told(bus.log, HI, "general.M99")
+        head = await bus.log.head()
+
+    assert (head, attested(knobs).fault is None) == (20, False)
+
+
+async def test_without_marks_such_a_broker_gives_the_same_positions_again(tmp_path: Path) -> None:
+    """The mutation of the one above: the first that is written is taken for what was lost."""
+    knobs, older = settings(tmp_path / "node", **QUICK), tmp_path / "older"
+    async with fresh_bus(knobs) as bus:
+        await say(bus.log, 20)
+    for part in ("nats/jetstream", "marks"):
+        shutil.copytree(tmp_path / "node" / part, older / part)
+    async with fresh_bus(knobs) as bus:
+        lost = await say(bus.log, 1, 21)
+    for part in ("nats/jetstream", "marks"):
+        shutil.rmtree(tmp_path / "node" / part)
+        (older / part).rename(tmp_path / "node" / part)
+    async with fresh_bus(knobs) as bus:
+        again = await say(bus.log, 1, 99)
+
+    assert (lost, again) == (21, 21)
 
 
 async def test_the_look_at_a_start_does_not_grow_with_the_log(tmp_path: Path) -> None:

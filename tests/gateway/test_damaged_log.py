@@ -4,19 +4,25 @@ same."""
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+import signal
+import sys
+from asyncio.subprocess import DEVNULL
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from bus.faults import VARIABLE
 from bus.topology import Unfit
 from gateway.cli.stopped import vouch
 from schemas.settings import Settings
-from tests.canopy import Caller, Canopy, running
+from tests.canopy import START_S, Caller, Canopy, running
 from tests.logs import DEADLINE_S
 
+CANOPY = str(Path(sys.executable).with_name("canopy"))
 HI = {"channel_id": "general", "content": "Hi."}
 STREAMS = Path("nats/jetstream/CANOPY/streams")
 
@@ -192,6 +198,27 @@ async def test_a_new_log_is_never_begun_where_there_was_one(tmp_path: Path) -> N
             pass
 
     assert [path.read_bytes() for path in sorted((tmp_path / STREAMS).rglob("*.blk"))] == blocks
+
+
+async def test_a_process_that_dies_when_the_alarm_is_sounded_leaves_it_standing(
+    tmp_path: Path,
+) -> None:
+    ann = await said(tmp_path, 1)
+    (tmp_path / "marks/tip").write_bytes(b"")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("CANOPY_")}
+    dying = await asyncio.create_subprocess_exec(
+        CANOPY, "up", "--data", str(tmp_path), "--port", "0",
+        env=kept | {VARIABLE: "alarm.sounded", "XDG_CONFIG_HOME": str(tmp_path / "config")},
+        stdout=DEVNULL, stderr=DEVNULL,
+    )  # fmt: skip
+    async with asyncio.timeout(4 * START_S):
+        died = await dying.wait()
+
+    async with running(tmp_path) as canopy:
+        refused = await problem(there(canopy, ann), "POST", "/channels/messages")
+
+    assert died == -signal.SIGKILL
+    assert refused == (503, "log_damaged")
 
 
 async def test_another_log_in_its_place_is_foreign(tmp_path: Path) -> None:
