@@ -13,12 +13,14 @@ import pytest
 
 from bus.attachment import prepared
 from bus.connection import wired
+from bus.health import examine
 from bus.identity_file import identify
 from bus.inspection import vouched
 from bus.jetstream import JetStreamLog, epoch_of
 from bus.log import Missing
 from bus.marks import storage
 from bus.server import broker
+from bus.topology import state_of
 from gateway.bench.flips import (
     BLOCKS,
     COMMITS,
@@ -33,6 +35,7 @@ from gateway.bench.flips import (
     settings,
     written,
 )
+from tests.logs import DEADLINE_S
 
 META = EVT / "meta.inf"
 LEFT = ("stopped", "killed", "unindexed")
@@ -126,6 +129,19 @@ async def test_a_commit_that_the_broker_passes_over_is_known_to_be_missing(
 
     assert seen.reported == "commit_missing"
     assert len(seen.read) < COMMITS
+
+
+async def test_the_broker_does_not_know_of_what_it_passes_over(logs: Logs, tmp_path: Path) -> None:
+    """The mutation: who believes the broker's own account, and does not read, notices nothing."""
+    place = copy(logs, "stopped", tmp_path / "node")
+    payload_flipped(place)
+    knobs = settings(place)
+    async with broker(knobs) as running:
+        await examine(running.endpoint, DEADLINE_S)
+        async with wired(running.endpoint, "notary", knobs) as wire:
+            state = state_of(await JetStreamLog.info(wire, knobs))
+
+    assert (state.missing, state.last_seq) == (0, COMMITS)
 
 
 async def test_without_its_files_no_new_log_takes_the_place_of_the_old_one(
