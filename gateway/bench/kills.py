@@ -31,7 +31,7 @@ ELSEWHERE: Mapping[Point, Part] = {
 }
 """Who comes by a place; the actors where nothing is said, because they write."""
 PASSINGS = (1, 2, 3)
-PASSED_S = 20.0
+PASSED_S = 60.0
 PAUSE_S = 0.05
 COUNTED_EVERY = 50
 

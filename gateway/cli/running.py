@@ -20,6 +20,7 @@ from rich.padding import Padding
 from rich.panel import Panel
 from rich.text import Text
 
+from actors.projection_file import Damaged
 from actors.projection_folder import Locked
 from bus.faults import Unarmed, arm
 from bus.holding import Held
@@ -64,7 +65,7 @@ def failures(settings: Settings) -> Iterator[None]:
     try:
         yield
     except* (Held, BrokerUnusable, BrokerStopped, BrokerLost, IdentityUnusable, LoginUnusable,
-             Unfit, TopologyRefused, Locked, OSError) as faults:  # fmt: skip
+             Unfit, TopologyRefused, Locked, Damaged, OSError) as faults:  # fmt: skip
         fault = _first(faults)  # Raised here it would come out in a group.
     if fault is not None:
         raise _failure(fault, settings) from fault
@@ -108,7 +109,8 @@ def _failure(fault: BaseException, settings: Settings) -> Failure:
                 Exit.NO, f"Cannot listen on {where}: {fault.strerror}.", remedy, "port_taken"
             )
         case _:
-            return Failure(Exit.UNAVAILABLE, str(fault), "canopy doctor", "broker_unusable")
+            code = "tables_damaged" if isinstance(fault, Damaged) else "broker_unusable"
+            return Failure(Exit.UNAVAILABLE, str(fault), "canopy doctor", code)
 
 
 def _held(fault: Held, settings: Settings) -> Failure:

@@ -23,7 +23,7 @@ async def test_no_acknowledged_post_is_lost_or_doubled_by_kill_9(tmp_path: Path)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 async def test_a_death_at_every_point_loses_and_doubles_nothing(tmp_path: Path) -> None:
     report = await kills(tmp_path)
 
