@@ -42,10 +42,12 @@ OWN = frozenset(
         "/openapi.json",
         "/node/status",
         "/session",
+        "/trace/{id}",
+        "/why/{id}",
         "/version",
     }
 )
-"""What a node answers of itself, or to a browser."""
+"""What a node answers of itself, from what it has seen while it ran, or to a browser."""
 CURSOR = re.compile(r'"(next|prev)": "[^"]*"')
 
 
@@ -69,6 +71,7 @@ async def seen(ann: Caller, message: str) -> dict[str, tuple[int, str]]:
         "account_id": ann.id,
         "seq": "10",
         "code": "not_found",
+        "id": message,
     }
     words = {"q": "message", "query": "message", "channel_id": "general", "message_id": message}
     paths = [route.path for route in ROUTES if route.method == "GET" and route.path not in OWN]
