@@ -38,6 +38,7 @@ from bus.vault import Vault
 from bus.vault_file import vault_in
 from bus.wire import BrokerLost
 from gateway.__main__ import Door, Open, listening, serve, url
+from gateway.closed import Threshold
 from schemas.settings import Settings
 
 CODE_ALPHABET = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"
@@ -158,15 +159,26 @@ async def run_gateway(settings: Settings, announce: Announce) -> None:
     told = _Once(announce)
     known = await _external(settings)
     with closing(listening(settings)) as socket:
+        threshold = Threshold(socket, settings)
 
         async def once() -> None:
             endpoint, identity = await _found(settings, known)
             opened = _opened(settings, identity, endpoint, door, told)
+
+            def open_(gateway: Open) -> None:
+                threshold.open()
+                opened(gateway)
+
             with closing(vault_in(settings.data_directory, identity)) as vault:
                 async with attached(endpoint, "gateway", identity, settings, telemetry) as bus:
-                    await serve(bus, vault, door, socket, opened)
+                    try:
+                        await serve(bus, vault, door, socket, open_)
+                    finally:
+                        threshold.close()
 
-        await renewed("gateway", once, settings, telemetry)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(threshold.attend())
+            await renewed("gateway", once, settings, telemetry)
 
 
 async def _notary(bus: Bus) -> None:

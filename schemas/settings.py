@@ -232,6 +232,9 @@ class Settings(BaseModel):
     # --- Requests ---------------------------------------------------------------------------------
     body_bytes_max: int = _knob(1 * MIB, "bytes", "Of one request.", ge=1024)
     request_timeout_s: float = _knob(30.0, "seconds", "For one request as a whole.", gt=0)
+    requests_queued_s: float = _knob(
+        5.0, "seconds", "Requests wait for a gateway that has lost its broker; then 503.", gt=0
+    )
     shutdown_timeout_s: float = _knob(1.5, "seconds", "For open requests when stopping.", gt=0)
     requests_per_second_max: int = _knob(1000, "requests/s", "Of one account.", ge=1)
     requests_burst_max: int = _knob(4000, "requests", "Of one account at once.", ge=1)

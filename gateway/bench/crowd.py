@@ -231,13 +231,21 @@ class Crowd:
         journal = self.journal
         missed: list[Message] = []
         for message in journal.taken_back[-LOOKED_AT_MAX:]:
-            status, _ = await self._asked("GET", _path(message))
+            status, _ = await self._read(message)
             missed += [message] * (status != 404)
         for message in list(journal.changed)[-LOOKED_AT_MAX:]:
-            status, answer = await self._asked("GET", _path(message))
+            status, answer = await self._read(message)
             read = answer["message"]["content"] if status == 200 else None
             missed += [message] * (read != journal.changed[message])
         return missed
+
+    async def _read(self, message: Message) -> tuple[int, Any]:
+        """A message by the account of any gateway that knows what has been heard, once it says."""
+        path = f"{_path(message)}?after_seq={self.journal.cursor}"
+        async with asyncio.timeout(RECOVERY_S):
+            while (told := await self._asked("GET", path))[0] == 503:  # noqa: ASYNC110 - over HTTP
+                await asyncio.sleep(AGAIN_S)
+        return told
 
     async def verified(self) -> dict[str, object] | None:
         """The first difference between tables and log, by the node's own account."""

@@ -33,7 +33,7 @@ UNLIMITED = {
     "requests_per_second_max": 1_000_000,
     "requests_burst_max": 4_000_000,
     "live_clients_per_account_max": 10_000,
-    "log_level": os.environ.get("SCALE_DEBUG", "error"),
+    "log_level": "error",
 }
 
 
