@@ -25,12 +25,12 @@ CONFIGURATION = """
 positive_data_acceptance.expected-statuses = ["2xx", 401, 403, 404, 405, 409, 412, 422, 429]
 
 [[operations]]
-include-path-regex = "/(register|password)$"
+include-path-regex = "/(register|password|sql)$"
 checks.positive_data_acceptance.enabled = false
 """
 """What a valid request may be answered with, depending on what there is: 412 for an If-Match of
 the past, 422 for an Idempotency-Key that was used, 405 for a channel that is called `messages`.
-What makes a password strong is more than a schema can tell.
+What makes a password strong, or a statement SQL, is more than a schema can tell.
 """
 
 
