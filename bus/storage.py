@@ -63,8 +63,9 @@ class Directory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        sync_directory(path.parent)
+        if not path.exists():
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            sync_directory(path.parent)
         self._open: dict[str, int] = {}
         self._held: list[int] = []
 
