@@ -24,6 +24,8 @@ from bus.wire import BrokerLost, TooLarge, Wire
 from schemas.envelope import Refused, Request
 
 ASKED = subjects.ephemeral("recall", "asked")
+TOLD = "recalled"
+"""The kind of sign that an answer is; its place is made up for each question."""
 SPANS_MAX = 20_000
 REFUSALS_MAX = 2_000
 TOLD_MAX = 500
@@ -53,7 +55,7 @@ class Span(Struct, frozen=True, omit_defaults=True):
     process: str = ""
 
 
-class Refusal(Struct, frozen=True, omit_defaults=True):
+class RememberedRefusal(Struct, frozen=True, omit_defaults=True):
     """One refusal: what was asked by whom, which rule refused it, and what was answered."""
 
     at_ms: float
@@ -86,7 +88,7 @@ class Known(Struct, frozen=True):
 
     memory: str
     spans: tuple[Span, ...] = ()
-    refusals: tuple[Refusal, ...] = ()
+    refusals: tuple[RememberedRefusal, ...] = ()
 
 
 QUESTIONS = msgspec.json.Decoder(Question)
@@ -107,7 +109,7 @@ class Memory:
         self._process = process
         self._epoch_s = time() - perf_counter()
         self._spans: deque[Step] = deque(maxlen=spans_max)
-        self._refusals: deque[Refusal] = deque(maxlen=refusals_max)
+        self._refusals: deque[RememberedRefusal] = deque(maxlen=refusals_max)
 
     def step(
         self,
@@ -125,7 +127,7 @@ class Memory:
         step = (name, began_s, took_s, cause, correlation, first, last, note, author)
         self._spans.append(step)
 
-    def refused(self, refusal: Refusal) -> None:
+    def refused(self, refusal: RememberedRefusal) -> None:
         """One more refusal."""
         self._refusals.append(refusal)
 
@@ -179,7 +181,7 @@ class WireRecall:
         self._wait_s = wait_s
 
     async def ask(self, ids: Iterable[str], seqs: Iterable[int] = ()) -> list[Known]:
-        reply = subjects.ephemeral("recalled", token_hex(8))
+        reply = subjects.ephemeral(TOLD, token_hex(8))
         question = Question(tuple(ids), tuple(seqs), reply)
         found = {self._memory.id: self._memory.recall(question)}
 
@@ -242,16 +244,16 @@ def _said_of(module: str, name: str) -> str:
     return " ".join(paragraph.split())
 
 
-def refusal_of(refused: Refused, **told: Any) -> Refusal:
-    """The record of *refused*, as it was just raised; *told* is the rest of a `Refusal`."""
+def refusal_of(refused: Refused, **told: Any) -> RememberedRefusal:
+    """The record of *refused*, as it was just raised; *told* is the rest of it."""
     place, means = rule(refused)
-    return Refusal(
+    return RememberedRefusal(
         at_ms=time() * 1000, code=refused.code, message=refused.message, rule=place, means=means,
         **told,
     )  # fmt: skip
 
 
-def refusal_of_command(refused: Refused, request: Request) -> Refusal:
+def refusal_of_command(refused: Refused, request: Request) -> RememberedRefusal:
     """The record of a command that was just refused."""
     return refusal_of(
         refused,

@@ -22,7 +22,7 @@ from pydantic_core import from_json
 from actors.projection_file import Damaged
 from bus.commands import Unavailable
 from bus.log import Leaderless
-from bus.recall import Memory, Refusal, refusal_of
+from bus.recall import Memory, RememberedRefusal, refusal_of
 from bus.wire import BrokerLost
 from gateway import arrival, past, policy
 from gateway.arrival import Guard
@@ -149,7 +149,9 @@ def _refusal(fault: Exception) -> Refused:
     return told
 
 
-def _remembered(refused: Refused, request: web.Request, correlation: str, status: int) -> Refusal:
+def _remembered(
+    refused: Refused, request: web.Request, correlation: str, status: int
+) -> RememberedRefusal:
     """What is kept in mind of a refusal, for who asks why."""
     call = request.get(CALL)
     return refusal_of(

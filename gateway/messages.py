@@ -16,6 +16,7 @@ from pydantic.json_schema import models_json_schema
 
 from bus import subjects
 from bus.jetstream import APPENDED
+from bus.recall import ASKED, TOLD, Known, Question
 from gateway.relay import Typing, WhoIsHere
 from gateway.shapes.live import FRAMES
 from schemas.envelope import Answer, Header, Request
@@ -164,6 +165,13 @@ def _signs() -> Json:
         ),
         "presence": _channel(subjects.ephemeral("presence", "all"), "Who is here", roster, ""),
         "appended": _channel(APPENDED, "The log has grown", last, "", text),
+        "recall": _channel(ASKED, "What do you remember?", {"$ref": SCHEMAS + "Question"}, ""),
+        "recalled": _channel(
+            subjects.ephemeral(TOLD, "{question}"),
+            "What a process remembers",
+            {"$ref": SCHEMAS + "Known"},
+            "<question>",
+        ),
     }
     operations = {
         f"{verb}{name.title()}": _operation(action, name, ["message"])
@@ -188,7 +196,9 @@ def _schemas() -> Json:
     models = [(one, "validation") for one in (*FRAMES, *HEARD, *vocabulary)]
     _, told = models_json_schema(models, ref_template=SCHEMAS + "{model}")  # type: ignore[arg-type]  # all are models
     _, envelopes = msgspec.json.schema_components(
-        (Header, Request, Answer), schema_hook=_any_command, ref_template=SCHEMAS + "{name}"
+        (Header, Request, Answer, Question, Known),
+        schema_hook=_any_command,
+        ref_template=SCHEMAS + "{name}",
     )
     schemas: Mapping[str, Json] = {**told["$defs"], **envelopes}
     return {name: _prose(schema) for name, schema in sorted(schemas.items())}

@@ -10,6 +10,7 @@ from typing import get_args
 from actors.rooms import REACTORS
 from bus import codec, roles, subjects, topology
 from bus.jetstream import APPENDED
+from bus.recall import ASKED, TOLD
 from bus.signs import Kind
 from gateway.reference.markdown import code, codes, page, table
 from schemas.envelope import SYSTEM, Header
@@ -114,7 +115,11 @@ def _nouns() -> str:
 def _signs() -> str:
     kinds: tuple[Kind, ...] = get_args(Kind)
     rows = [(subjects.ephemeral(kind, "*"), SIGNS[kind]) for kind in kinds]
-    rows.append((APPENDED, "the log has grown; the payload is its last position"))
+    rows += [
+        (APPENDED, "the log has grown; the payload is its last position"),
+        (ASKED, "what processes remember of some commands, for `canopy why` and `canopy trace`"),
+        (subjects.ephemeral(TOLD, "*"), "what one of them remembers"),
+    ]
     return table(("subject", "what"), ((code(name), what) for name, what in rows))
 
 

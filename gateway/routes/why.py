@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from bus.clock import iso_ms
-from bus.recall import Known, Refusal
+from bus.recall import Known, RememberedRefusal
 from gateway import chain
 from gateway.call import Call, Reply
 from gateway.errors import CATALOGUE, refuse
@@ -62,7 +62,7 @@ def _commands(known: list[Known]) -> dict[str, str]:
 def _refusals(call: Call, known: list[Known]) -> list[Row]:
     """What the caller may be told of, with the rule: of what a request was answered and what the
     actors said to its command, the better informed."""
-    told: dict[tuple[str, str], Refusal] = {}
+    told: dict[tuple[str, str], RememberedRefusal] = {}
     for one in sorted((r for k in known for r in k.refusals), key=lambda one: one.at_ms):
         if not (chain.sees_all(call) or one.author == call.principal.id):
             continue
@@ -71,7 +71,7 @@ def _refusals(call: Call, known: list[Known]) -> list[Row]:
     return [_shown(one) for one in told.values()]
 
 
-def _joined(inner: Refusal, outer: Refusal) -> Refusal:
+def _joined(inner: RememberedRefusal, outer: RememberedRefusal) -> RememberedRefusal:
     """What the actors say, and what the gateway says of the same."""
     if outer.command:  # It was asked once more.
         inner, outer = outer, inner
@@ -83,7 +83,7 @@ def _joined(inner: Refusal, outer: Refusal) -> Refusal:
     return msgspec.structs.replace(inner, **more)
 
 
-def _shown(one: Refusal) -> Row:
+def _shown(one: RememberedRefusal) -> Row:
     told = {name: getattr(one, name) for name in one.__struct_fields__ if name != "at_ms"}
     return {"time": iso_ms(int(one.at_ms)), **told}
 
