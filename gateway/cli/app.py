@@ -40,7 +40,16 @@ ALONE = frozenset(
 """Commands that speak to no node."""
 
 LOOKING_BACK = frozenset(
-    {"why", "channel list", "channel show", "channel members", "user list", "log list", "log show"}
+    {
+        "sql",
+        "why",
+        "channel list",
+        "channel show",
+        "channel members",
+        "user list",
+        "log list",
+        "log show",
+    }
 )
 """Commands that read how things stand, and can as well read how they stood."""
 

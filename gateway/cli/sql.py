@@ -50,7 +50,11 @@ def sql(
     statement = sys.stdin.read() if query == "-" else query
     if not statement.strip():
         raise Failure(Exit.USAGE, "There is no statement.", 'canopy sql "SELECT * FROM channels"')
-    body = {"query": statement, "parameters": [_value(one) for one in parameters or ()]}
+    body = {
+        "query": statement,
+        "parameters": [_value(one) for one in parameters or ()],
+        "at": call.at or None,
+    }
     answer = call.ask(lambda client: _asked(client, body))
     _show(call, answer, as_csv=as_csv)
 
