@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 from gateway.bench.report import Figure, Report
 from gateway.bench.simulation.simulate import Outcome, simulate
 
+YOUNG = 1
+"""The generations in which the remains of a world are: nothing was collected while it lasted."""
 COLLECT_EVERY = 25
 """Seeds between two collections of what their worlds leave behind."""
 
@@ -30,7 +32,7 @@ def lived(seeds: Iterable[int], hear: Callable[[Outcome], None]) -> Report:
             commits, answers = commits + outcome.commits, answers + outcome.answers
             steps += outcome.steps
             if nth % COLLECT_EVERY == 0:
-                gc.collect()
+                gc.collect(YOUNG)
     finally:
         gc.unfreeze()
     return Report(
