@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import Context, ContextVar, copy_context
+from functools import partial
 from itertools import count
 from random import Random
 from typing import Any, TypeVar
@@ -220,7 +221,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         end_s = start_s + self._chance.uniform(*BLOCKING_S)
         if executor is not None:
             self._busy[executor] = end_s
-        self.call_at(end_s, _worked, done, func, args)
+        self.call_at(end_s, _worked, self, done, func, args)
         return done
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
@@ -261,15 +262,25 @@ def _process(context: Context | None) -> Process | None:
     return PROCESS.get(None) if context is None else context.get(PROCESS)
 
 
-def _worked(done: asyncio.Future[Any], func: Callable[..., Any], args: tuple[Any, ...]) -> None:
-    try:
-        result = func(*args)
-    except (OSError, ValueError, LookupError, RuntimeError) as error:
-        if not done.done():
-            done.set_exception(error)
+def _worked(
+    loop: SimulatedLoop, done: asyncio.Future[Any], func: Callable[..., Any], args: tuple[Any, ...]
+) -> None:
+    """Blocking work is done now; whatever it raises is the caller's."""
+
+    async def work() -> Any:
+        return func(*args)
+
+    loop.create_task(work()).add_done_callback(partial(_told, done))
+
+
+def _told(done: asyncio.Future[Any], worked: asyncio.Task[Any]) -> None:
+    error = None if worked.cancelled() else worked.exception()
+    if done.done():
+        return
+    if error is not None:
+        done.set_exception(error)
     else:
-        if not done.done():
-            done.set_result(result)
+        done.set_result(worked.result())
 
 
 def _buried(coroutine: Any) -> None:

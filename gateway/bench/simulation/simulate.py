@@ -76,13 +76,11 @@ def simulate(seed: int, *, only: Sequence[str] = (), lazy: bool = False) -> Outc
         with drawn_from(world.sources()), stored_by(world.files.opened), trace.journal():
             try:
                 world.process.context.run(loop.run_until_complete, _lived(world, people, only))
+                world.process.context.run(_judged, world, people, seed)
             except Stalled as stalled:
                 trace.violated(str(stalled))
-            world.process.context.run(_judged, world, people, seed)
-            trace.closed = True
-            world.network.close()
-            everybody = [*world.dead, *world.running.values(), world.process]
-            world.process.context.run(loop.run_until_complete, loop.bury(everybody))
+            finally:
+                _buried(world)
     finally:
         faults.hang(None)
         loop.close()
@@ -139,3 +137,12 @@ def _judged(world: World, people: People, seed: int) -> None:
     if seed % EVERY == 0:
         for difference in unlike(world.log.kept, world.chance):
             world.trace.violated(difference)
+
+
+def _buried(world: World) -> None:
+    """Nothing of the world is left that would still want to run."""
+    world.trace.closed = True
+    world.network.close()
+    everybody = [*world.dead, *world.running.values(), world.process]
+    burial = world.loop.bury(everybody)
+    world.process.context.run(world.loop.run_until_complete, burial)

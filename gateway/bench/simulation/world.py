@@ -25,7 +25,7 @@ from bus.clock import Sources
 from bus.commands import LocalCommands
 from bus.crypto import SECRET_BYTES, Identity, Secrets, identity
 from bus.key_table import KeyTable
-from bus.marks import highest, storage
+from bus.marks import MarksDamaged, highest, storage
 from bus.roles import Endpoint, Role
 from bus.server import HEADERS_BYTES
 from bus.storage import storage_at
@@ -164,8 +164,11 @@ class World:
         return Vault(storage_at(VAULT), node(), VAULT.name, str(VAULT))
 
     def marked(self) -> int:
-        """The highest position that is known outside of the log."""
-        return int(self.process.context.run(lambda: highest(storage(self.settings))))
+        """The highest position that is known outside of the log; 0 when that cannot be read."""
+        try:
+            return int(self.process.context.run(lambda: highest(storage(self.settings))))
+        except MarksDamaged:
+            return 0
 
     @property
     def idle(self) -> bool:

@@ -15,11 +15,12 @@ from actors import host as hosts
 from actors import reactor as reactors
 from actors.host import Host, Loaded
 from bus import group_commit, jetstream
+from bus.chain import Place, packed
 from bus.clock import Clock
 from bus.commands import Unavailable
 from bus.group_commit import GroupCommit
 from bus.log import Conflict, Unacknowledged
-from bus.marks import HighWater
+from bus.marks import HighWater, Slots
 from bus.sealing import Sealing
 from bus.vault import Vault
 from gateway.bench.simulation.disk import SimulatedStorage
@@ -149,6 +150,19 @@ def no_mark(patch: Patch) -> None:
     patch.setattr(HighWater, "reach", unmarked)
 
 
+def one_record_for_a_mark(patch: Patch) -> None:
+    """The record of a mark is overwritten instead of written beside the one before."""
+
+    def begin(self: Slots, epoch: str, place: Place) -> None:
+        self._storage.replace(self._name, packed(epoch, place))
+
+    def put(self: Slots, record: bytes) -> None:
+        self._storage.put(self._name, 0, record)
+
+    patch.setattr(Slots, "begin", begin)
+    patch.setattr(Slots, "put", put)
+
+
 def in_clear(patch: Patch) -> None:
     """What is said in private goes into the log as it is."""
 
@@ -189,6 +203,7 @@ MUTATIONS: Mapping[Callable[[Patch], None], tuple[str, ...]] = {
     effects_forgotten: ("lossy",),
     effects_with_fresh_ids: (),
     no_mark: (),
+    one_record_for_a_mark: ("killed at a point",),
     in_clear: (),
     keys_not_kept: (),
     erasure_told_and_not_done: (),
