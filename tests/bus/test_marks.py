@@ -192,6 +192,17 @@ async def test_a_number_given_twice_stops_the_writer(tmp_path: Path) -> None:
         assert [one.seq for one in heard] == [2]
 
 
+async def test_a_mark_costs_no_new_file(kept: Held, mark: HighWater) -> None:
+    """It is written in place, so that a full disk takes it too."""
+    await mark.reach(commit(1))
+    size = (kept.path / "high-0").stat().st_size
+    for seq in range(2, 50):
+        await mark.reach(commit(seq))
+
+    assert (kept.path / "high-0").stat().st_size == size
+    assert kept.names() == ["high-0"]
+
+
 class _Full:
     """The mark on a full disk."""
 

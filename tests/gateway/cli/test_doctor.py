@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from bus.alarm import Fault, sound
 from gateway.cli.exits import Exit
 from gateway.doctor import Finding, examine, size
 from gateway.surroundings import existing, hazards, volume
 from schemas.configuration import load
+from schemas.settings import Settings
 from tests.gateway.cli.conftest import Node, Type
 
 
@@ -53,6 +55,18 @@ def test_places_that_others_write_to_are_known(
 def test_a_volume_is_found_for_what_is_not_there_yet(tmp_path: Path) -> None:
     assert volume(tmp_path / "not" / "yet").kind != ""
     assert existing(tmp_path / "not" / "yet") == tmp_path.resolve()
+
+
+def test_a_log_that_is_damaged_is_found_though_no_node_runs(tmp_path: Path) -> None:
+    """With the first position that is wrong, and both ways out."""
+    (before,) = found("log", data_directory=tmp_path)
+    sound(Settings(data_directory=tmp_path), Fault("tail_lost", 9, "the log ends at 8"))
+    (after,) = found("log", data_directory=tmp_path)
+
+    assert (before.state, before.what) == ("ok", "not begun yet")
+    assert (after.state, after.what) == ("fail", "the log ends at 8, from position 9.")
+    assert "canopy restore" in after.remedy
+    assert "canopy vouch" in after.remedy
 
 
 def test_a_data_directory_open_to_others_is_a_warning(tmp_path: Path) -> None:
