@@ -35,7 +35,7 @@ from bus.roles import Endpoint, Role
 from bus.signs import NatsSigns
 from bus.snapshots import BUCKET, BucketSnapshots
 from bus.telemetry import Telemetry
-from bus.topology import Durable, check, check_servers, ensure, present
+from bus.topology import UNSEEN, Durable, Unfit, check, check_servers, ensure, present
 from bus.wire import BrokerLost, Wire
 from schemas.settings import Settings
 
@@ -126,6 +126,20 @@ async def prepared(endpoint: Endpoint, settings: Settings, durables: Iterable[Du
     A log that has lost or changed something sounds the alarm, and is read all the same. Raises
     `bus.topology.Unfit` or `TopologyRefused` when there is none that could be read, or trusted.
     """
+    try:
+        await _prepared(endpoint, settings, durables)
+    except Leaderless as error:
+        raise BrokerLost(str(error)) from error
+    except Unfit as unfit:
+        servers = endpoint.servers
+        if unfit.fault in UNSEEN and servers is not None and servers.proved:
+            raise BrokerLost(str(unfit)) from unfit  # They were fit, and will be seen again.
+        raise
+    if endpoint.servers is not None:
+        endpoint.servers.proved = True
+
+
+async def _prepared(endpoint: Endpoint, settings: Settings, durables: Iterable[Durable]) -> None:
     copies = 1
     if endpoint.external:
         await settle(endpoint, "supervisor", settings)
@@ -144,8 +158,6 @@ async def prepared(endpoint: Endpoint, settings: Settings, durables: Iterable[Du
             fault = await inspected(log, kept, look(wire, settings), trust=endpoint.external)
         if fault is not None:
             await asyncio.to_thread(Alarm(kept).sound, fault)
-    except Leaderless as error:
-        raise BrokerLost(str(error)) from error
     finally:
         kept.close()
 

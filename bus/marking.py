@@ -101,7 +101,12 @@ def look(wire: Wire, settings: Settings) -> Look:
         time = asyncio.get_running_loop().time
         until_s = time() + settings.nats_silence_s
         while True:
-            info = await JetStreamLog.info(wire, settings)
+            try:
+                info = await JetStreamLog.info(wire, settings)
+            except TimeoutError as error:
+                if settings.nats_url:  # Whoever should lead has gone, and nobody knows yet.
+                    raise Leaderless("the log has no leader that answers") from error
+                raise
             found = state_of(info)
             settled = led(info) and found.last_seq >= reaching
             if not settings.nats_url or settled or time() > until_s:

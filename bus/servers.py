@@ -20,6 +20,8 @@ class Servers:
     def __init__(self, urls: Sequence[str], chance: Random | None = None) -> None:
         """*chance* spreads the processes of a node over the servers."""
         self._urls = list(urls)
+        self.proved = False
+        """Whether they have been seen once to keep what they acknowledge."""
         (chance or Random()).shuffle(self._urls)
 
     @property

@@ -297,7 +297,8 @@ async def renewed(
     name: str, once: Callable[[], Awaitable[None]], settings: Settings, telemetry: Telemetry
 ) -> None:
     """Run *once* anew each time the broker goes. Raises when that happens too often in a row;
-    a disk that takes nothing is no reason to end: it is waited for."""
+    a disk that takes nothing is no reason to end, nor is a broker of others that is away: they are
+    waited for."""
     failures: deque[float] = deque(maxlen=settings.restarts_max)
     try:
         while True:
@@ -309,7 +310,8 @@ async def renewed(
                     failures.append(asyncio.get_running_loop().time())
                 reasons = [str(error) for error in leaves]
                 log.warning("broker_gone", process=name, reasons=reasons, failures=len(failures))
-                full = len(failures) == settings.restarts_max
+                ours = not settings.nats_url
+                full = ours and len(failures) == settings.restarts_max
                 if full and failures[-1] - failures[0] < settings.restarts_window_s:
                     raise
                 telemetry.restarts.labels(name).inc()
