@@ -10,8 +10,9 @@ price of a fifth of all posts, for deletions that are rare. One process of a nod
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
@@ -125,22 +126,16 @@ class Eraser:
 
     async def _done(self, deeds: Sequence[Deed]) -> bool:
         """Whether the keys are gone and the log says so; if not, all of it is done again."""
-        done = False
-        try:
-            await self._destroyed({deed.owner for deed in deeds})
-            async with asyncio.TaskGroup() as group:
-                for deed in deeds:
-                    group.create_task(send(NAME, deed.intent, deed.commit, 0, self._commands))
-            done = True
-        except* (OSError, Unavailable) as delayed:  # A disk that is full, a broker that is away.
-            log.warning("erasure_delayed", owners=len(deeds), reason=str(delayed.exceptions[0]))
-        return done
-
-    async def _destroyed(self, owners: Iterable[str]) -> None:
-        """They wait for the vault together, so it is rewritten once."""
-        async with asyncio.TaskGroup() as group:
-            for one in owners:
-                group.create_task(self._vault.destroy(one, DESTROY_TIMEOUT_S))
+        owners = {deed.owner for deed in deeds}
+        # They wait for the vault together, so it is rewritten once.
+        delayed = await _all([self._vault.destroy(one, DESTROY_TIMEOUT_S) for one in owners])
+        if delayed is None:
+            delayed = await _all(
+                [send(NAME, deed.intent, deed.commit, 0, self._commands) for deed in deeds]
+            )
+        if delayed is not None:
+            log.warning("erasure_delayed", owners=len(owners), reason=str(delayed))
+        return delayed is None
 
     def _progress(self) -> int:
         """The position up to which everything is done; 0 for another log, or none noted."""
@@ -153,6 +148,22 @@ class Eraser:
     def _note(self, seen: int) -> None:
         self._storage.replace(PROGRESS, f"{self._log.epoch} {seen}".encode())
         self._noted = seen
+
+
+async def _all(deeds: Sequence[Coroutine[Any, Any, None]]) -> Exception | None:
+    """Why not all of *deeds* are done, if it is of the moment: a disk that is full, a broker that
+    is away. Raises anything else.
+
+    Gathered, not grouped: a group of tasks whose members fail as it is cancelled tells of the
+    failures alone, and who goes on after them would never end.
+    """
+    told = await asyncio.gather(*deeds, return_exceptions=True)
+    failures = [one for one in told if isinstance(one, BaseException)]
+    passing = [one for one in failures if isinstance(one, OSError | Unavailable)]
+    for failure in failures:
+        if failure not in passing:
+            raise failure
+    return passing[0] if passing else None
 
 
 def called_for(page: Sequence[Stored]) -> list[Deed]:

@@ -155,6 +155,35 @@ async def test_what_nobody_could_record_is_recorded_later(vault: Vault) -> None:
     assert busy.asked == 2
 
 
+class Deaf:
+    """Commands that nobody answers, and that fail even when they are cancelled."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+
+    async def send(self, wish: Request) -> Answer:
+        self.asked.set()
+        try:
+            await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError as cancelled:
+            raise Unavailable("the broker has gone") from cancelled
+        raise AssertionError
+
+
+async def test_it_ends_when_it_is_told_to_even_while_the_broker_goes(vault: Vault) -> None:
+    log, deaf = MemoryLog(), Deaf()
+    await said(vault, log)
+    room = asyncio.create_task(
+        Eraser(vault, Disk(), log, deaf, Settings(erasure_gather_s=0.0)).run()
+    )
+    async with asyncio.timeout(DEADLINE_S):
+        await deaf.asked.wait()
+        room.cancel()
+        await asyncio.wait([room])
+
+    assert room.cancelled()
+
+
 async def test_one_of_a_node_erases_at_a_time(vault: Vault, tmp_path: Path) -> None:
     """The other waits until the first has gone."""
     log = MemoryLog()
