@@ -184,10 +184,7 @@ class Archive:
         """Whose keys are destroyed in the vault, as this log calls for. Raises `Damaged`."""
         owners: set[str] = set()
         for part in self.manifest.parts:
-            try:
-                owners |= {deed.owner for deed in called_for(self.commits(part))}
-            except codec.Undecodable as error:
-                raise Damaged(f"{part.commits_name}: {error}") from error
+            owners |= erased_by(self.commits(part))
         return owners
 
     def keys(self) -> bytes | None:
@@ -271,6 +268,14 @@ class Proof:
         if (name := told.differ(made)) != "":
             raise Damaged(f"the table {name} is not the one that the manifest tells of")
         return told.like(made)
+
+
+def erased_by(commits: Sequence[Stored]) -> set[str]:
+    """Whose keys are destroyed in the vault, as *commits* call for. Raises `Damaged`."""
+    try:
+        return {deed.owner for deed in called_for(commits)}
+    except codec.Undecodable as error:
+        raise Damaged(f"it cannot be told what was erased: {error}") from error
 
 
 def shapes() -> str:

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from actors.__main__ import durables
-from actors.archive import Archive, Proof
+from actors.archive import Archive, Proof, erased_by
 from actors.archive_files import Damaged, opened
 from actors.archive_manifest import Manifest, Unsuitable
 from actors.projection_file import Poison, ProjectionFile
@@ -116,12 +116,12 @@ async def restore(
             if not draft.made:
                 wish = wish or Wish()
                 keys = await asyncio.to_thread(unsealed, archive, wish.unseal)
-                owners = await asyncio.to_thread(_erased, archive, wish.erased)
+                later = await asyncio.to_thread(_erased, wish.erased)
                 room = Room(settings.data_directory / FILE, settings.disk_reserve_bytes)
                 room.require(ROOM_SHARE * archive.manifest.payload_bytes)
                 draft.begin()
                 making = Making(settings, archive, draft, progress)
-                compared = await making.run(keys, owners, reread=wish.reread)
+                compared = await making.run(keys, later, reread=wish.reread)
             draft.move()
             return Proven(archive.manifest, compared, draft.made)
 
@@ -137,9 +137,9 @@ def unsealed(archive: Archive, passphrase: str | None) -> KeyCopy | None:
     return opened_keys(sealed, passphrase)
 
 
-def _erased(archive: Archive, later: tuple[Path, ...]) -> set[str]:
-    """Whose keys are not to be restored: erased in *archive*, or in one of those taken *later*."""
-    owners = archive.erased()
+def _erased(later: tuple[Path, ...]) -> set[str]:
+    """Whose keys were destroyed by the time of the archives that were taken *later*."""
+    owners: set[str] = set()
     for path in later:
         with opened(path) as files:
             owners |= Archive(files).erased()
@@ -152,17 +152,21 @@ class Making:
     def __init__(
         self, settings: Settings, archive: Archive, draft: Draft, progress: Progress
     ) -> None:
-        self._settings = settings.model_copy(update={"data_directory": draft.path})
+        self._settings = settings.model_copy(
+            update={"data_directory": draft.path, "nats_port": 0}  # The old node may run on.
+        )
         self._archive = archive
         self._draft = draft
         self._progress = progress
         self._proof = Proof(archive)
+        self._erased: set[str] = set()
+        """Whose keys are to be destroyed, as the log calls for."""
         self._segment = 0
         """The last segment of a vault of which the log names a key."""
 
     async def run(self, keys: KeyCopy | None, erased: Collection[str], *, reread: bool) -> bool:
         """All of the node is in the draft: whether its tables were compared. It has the root and
-        the vault of *keys*, but for the keys of who is *erased*."""
+        the vault of *keys*, but for the keys of who is *erased*, here or in its own log."""
         fresh = new_secrets()
         node = identity(replace(fresh, root=keys.root) if keys else fresh)
         try:
@@ -172,7 +176,7 @@ class Making:
             raise
         await asyncio.to_thread(self._identify, node, keys)
         if keys is not None and keys.vault:
-            await erase(self._draft.path, node, erased)
+            await erase(self._draft.path, node, self._erased | set(erased))
         await asyncio.to_thread(self._draft.finish, node.node_id)
         return compared
 
@@ -203,6 +207,7 @@ class Making:
         head = await bus.log.head()
         for part in self._archive.manifest.parts:
             commits = await asyncio.to_thread(self._proof.take, part)
+            self._erased |= erased_by(commits)
             self._segment = max(self._segment, _last_segment(commits))
             if part.first <= head:
                 there = await _read(bus, part.first - 1, min(part.last, head))
