@@ -24,11 +24,13 @@ from typing import Literal
 import psutil
 
 from bus import marks
+from bus.external import external_endpoint
 from bus.health import Sick, asked
 from bus.holding import Holder, holder
+from bus.logins import LoginUnusable
 from bus.notary import attested
 from bus.server import BrokerUnusable, binary, kept_endpoint
-from bus.topology import VERSION_MIN, Unfit, check_server
+from bus.topology import VERSION_MIN, Unfit, check_server, check_servers
 from gateway.surroundings import FORGETFUL, REMOTE, existing, hazards, volume
 from schemas.configuration import Configuration
 from schemas.settings import GIB, MIB, Settings
@@ -227,6 +229,8 @@ def _broker_program(settings: Settings) -> Finding:
 
 async def _broker(settings: Settings, held_by: Holder | None) -> Finding:
     """Whether the running broker syncs before it acknowledges, and says that it is well."""
+    if settings.nats_url:
+        return await _servers(settings)
     endpoint = kept_endpoint(settings.data_directory)
     if held_by is None or endpoint is None:
         return Finding("broker", "ok", "not running: no node has this data directory")
@@ -258,6 +262,20 @@ def _log(settings: Settings) -> Finding:
             "log", "fail", what, f"{known.fault.remedy[:1].upper()}{known.fault.remedy[1:]}."
         )
     return Finding("log", "ok", f"hashed up to {known.seq:,}, nothing known to be wrong")
+
+
+async def _servers(settings: Settings) -> Finding:
+    """Whether the servers of others can be signed in to, and keep what they acknowledge."""
+    try:
+        endpoint = await asyncio.to_thread(external_endpoint, settings)
+        size = await check_servers(endpoint, settings)
+    except LoginUnusable as error:
+        remedy = "canopy config explain nats_credentials"
+        return Finding("broker", "fail", str(error), remedy)
+    except Unfit as error:
+        return Finding("broker", "fail", error.fault, str(error))
+    told = f"{size} at {endpoint.url}, each syncs before it acknowledges"
+    return Finding("broker", "ok", told)
 
 
 def _port(settings: Settings, held_by: Holder | None) -> Finding:

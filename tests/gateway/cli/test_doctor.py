@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bus.alarm import Fault, sound
+from bus.roles import accounts, passwords
 from gateway.cli.exits import Exit
 from gateway.doctor import Finding, examine, size
 from gateway.surroundings import existing, hazards, volume
 from schemas.configuration import load
 from schemas.settings import Settings
 from tests.gateway.cli.conftest import Node, Type
+from tests.servers import nats_server
 
 
 def found(check: str, **flags: object) -> list[Finding]:
@@ -144,3 +147,23 @@ def test_a_failure_ends_with_one_and_says_what_to_do(tmp_path: Path, type_in: Ty
 @pytest.mark.parametrize(("count", "shown"), [(300 << 20, "300 MiB"), (5 << 30, "5.0 GiB")])
 def test_sizes_are_told_for_people(count: int, shown: str) -> None:
     assert size(count) == shown
+
+
+async def test_servers_of_others_are_looked_at(tmp_path: Path) -> None:
+    """One that acknowledges before it syncs is named, with what to set."""
+    users: dict[str, Any] = {
+        "accounts": accounts(passwords(tmp_path / "p.json"), -1),
+        "system_account": "SYS",
+    }
+    lazy = users | {"jetstream": {"store_dir": str(tmp_path / "lazy")}}
+    async with nats_server(tmp_path, **users) as good, nats_server(tmp_path, **lazy) as bad:
+        told = [
+            await asyncio.to_thread(
+                found, "broker", nats_url=place, nats_credentials=str(tmp_path / "p.json")
+            )
+            for place in (good, bad)
+        ]
+
+    assert [one.state for findings in told for one in findings] == ["ok", "fail"]
+    assert told[1][0].what == "sync_lazy"
+    assert "sync_interval: always" in told[1][0].remedy
