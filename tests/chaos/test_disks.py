@@ -126,9 +126,10 @@ async def test_a_log_that_fills_the_disk_is_refused_before_it_is_full(tmp_path: 
 
 async def test_a_disk_that_others_fill_to_the_last_byte_heals_by_itself(tmp_path: Path) -> None:
     """The broker freezes; the spare is given up, the broker started again, the writer told 507;
-    with room again, everything goes on, and the spare is made again."""
+    with room again, everything goes on. Looks at the disk are rare here, so that none comes between
+    the last byte and the post that freezes the broker."""
     with volume(tmp_path, DISK_BYTES) as disk:
-        async with node(disk, disk_look_every_s=1.5) as (_, told):
+        async with node(disk, disk_look_every_s=10.0) as (_, told):
             spare = disk.path / "node" / "spare"
             async with asyncio.timeout(SEEN_S):
                 while not spare.exists() or len(list(spare.iterdir())) < 64:
@@ -137,14 +138,14 @@ async def test_a_disk_that_others_fill_to_the_last_byte_heals_by_itself(tmp_path
             foreign = filled(disk.path / "foreign")
             while (status := await told.post()) == 201:
                 pass
-            await told.until(507, SEEN_S)
+            await told.until(507, 3 * SEEN_S)
 
             assert status == 503
             assert broker_pid(disk.path / "node") not in (0, first)
             assert list(spare.iterdir()) == []
             assert await readable(told)
             foreign.unlink()
-            assert await told.until(201, HEALED_S) < HEALED_S
+            await told.until(201, 10.0 + HEALED_S)
             assert await told.lost() == []
 
 
