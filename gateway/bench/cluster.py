@@ -12,12 +12,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import aiohttp
 
 from gateway.bench.crew import Crew, crew
-from gateway.bench.crowd import AGAIN_S, WRITERS, Crowd, crowd
+from gateway.bench.crowd import AGAIN_S, WRITERS, Crowd, Journal, crowd
 from gateway.bench.members import Members, members
 from gateway.bench.parts import Unfound
 from gateway.bench.report import Figure, Report
@@ -107,7 +107,21 @@ async def cluster(
         *(Figure(f"longest silence, {blow}", s, "s") for blow, s in silences.items()),
     )
     told = f"{rounds} × {', '.join(blows)}; {copies} copies on 3 servers, 2 actors, 2 gateways"
-    return Report("cluster", told, figures)
+    return Report("cluster", told, figures, (_found(people.journal),))
+
+
+def _found(journal: Journal) -> dict[str, Any]:
+    """What was doubled, and where; what was lost, and where it was answered to be."""
+    doubled = {
+        said: [seq for seq, heard in journal.heard.items() if heard == said]
+        for said in journal.doubled()
+    }
+    return {"doubled": doubled, "lost": {said: journal.acked[said] for said in _lost(journal)}}
+
+
+def _lost(journal: Journal) -> list[str]:
+    """Of what the listener has come to."""
+    return journal.lost({s: seq for s, seq in journal.acked.items() if seq <= journal.cursor})
 
 
 async def _leader_killed(scene: Scene) -> None:
@@ -171,7 +185,9 @@ async def _told_to_come_again(scene: Scene) -> None:
     """Every gateway answers 503 with Retry-After. Raises `Unfound` for another answer."""
     timeout = aiohttp.ClientTimeout(total=PATIENCE_S)
     for url in scene.hands.urls:
-        body = {"channel_id": "general", "content": "Is anybody there?"}
+        # Its outcome is unknown, it may be stored in the end: so each says something else.
+        said = f"Is anybody there, {url}, {scene.chance.random()}?"
+        body = {"channel_id": "general", "content": said}
         http = scene.people.http
         try:
             async with http.post(
