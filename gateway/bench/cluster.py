@@ -31,10 +31,10 @@ PAUSE_S = 0.05
 AFTER_S = 0.5
 """Of load between two blows."""
 RECOVERY_S = 45.0
-WITHOUT_MAJORITY_S = 6.0
 PATIENCE_S = 8.0
 """Within which a request is answered, whatever is down."""
 COPIES = 3
+MESSAGES = "/api/v1/channels/messages"
 
 
 @dataclass(frozen=True)
@@ -167,12 +167,9 @@ async def _two_lost(scene: Scene) -> None:
     second.kill()
     await asyncio.sleep(AFTER_S)  # What was answered before may still be on its way.
     before = len(scene.people.journal.acked)
-    try:
-        async with asyncio.timeout(WITHOUT_MAJORITY_S):
-            await _told_to_come_again(scene)
-            await asyncio.get_running_loop().create_future()
-    except TimeoutError:
-        pass
+    async with asyncio.TaskGroup() as group:
+        for url in scene.hands.urls:
+            group.create_task(_told_to_come_again(scene, url))
     granted = len(scene.people.journal.acked) - before
     if granted:
         raise Unfound(f"{granted} posts were acknowledged by one server of three")
@@ -181,23 +178,28 @@ async def _two_lost(scene: Scene) -> None:
     second.start()
 
 
-async def _told_to_come_again(scene: Scene) -> None:
-    """Every gateway answers 503 with Retry-After. Raises `Unfound` for another answer."""
-    timeout = aiohttp.ClientTimeout(total=PATIENCE_S)
-    for url in scene.hands.urls:
-        # Its outcome is unknown, it may be stored in the end: so each says something else.
-        said = f"Is anybody there, {url}, {scene.chance.random()}?"
-        body = {"channel_id": "general", "content": said}
-        http = scene.people.http
+async def _told_to_come_again(scene: Scene, url: str) -> None:
+    """The gateway answers 503 with Retry-After. Raises `Unfound` for another answer."""
+    # Its outcome is unknown, it may be stored in the end: so each says something else.
+    said = f"Is anybody there, {url}, {scene.chance.random()}?"
+    body = {"channel_id": "general", "content": said}
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            status, later = await _answered(scene.people.http, f"{url}{MESSAGES}", body)
+    except TimeoutError as error:
+        raise Unfound(f"{url} did not answer in {PATIENCE_S:g} s") from error
+    if status != 503 or not later:
+        raise Unfound(f"{url} answered {status}, Retry-After {later}, without a majority")
+
+
+async def _answered(http: aiohttp.ClientSession, url: str, body: Any) -> tuple[int, str | None]:
+    """Status and Retry-After, asked again when the gateway was just attaching anew."""
+    while True:
         try:
-            async with http.post(
-                f"{url}/api/v1/channels/messages", json=body, timeout=timeout
-            ) as response:
-                status, later = response.status, response.headers.get("Retry-After")
-        except TimeoutError as error:
-            raise Unfound(f"{url} did not answer in {PATIENCE_S:g} s") from error
-        if status != 503 or not later:
-            raise Unfound(f"{url} answered {status}, Retry-After {later}, without a majority")
+            async with http.post(url, json=body) as response:
+                return response.status, response.headers.get("Retry-After")
+        except aiohttp.ClientConnectionError:
+            await asyncio.sleep(AGAIN_S)
 
 
 async def _disk_wiped(scene: Scene) -> None:
