@@ -40,6 +40,7 @@ class Measure(StrEnum):
     REBUILD = "rebuild"
     PARQUET = "parquet"
     PAST = "past"
+    SQL = "sql"
     MARKS = "marks"
     PRIVATE = "private"
     CHAOS = "chaos"

@@ -32,6 +32,7 @@ from gateway.bench.report import Report
 from gateway.bench.scale import CREWS, scale
 from gateway.bench.soak import soak
 from gateway.bench.sockets import sockets
+from gateway.bench.sql import sql
 from gateway.bench.start import start
 from gateway.bench.volume import NoVolume
 from gateway.cli.exits import Exit, Failure
@@ -74,6 +75,7 @@ MEASURES: Mapping[str, Measure] = {
     "rebuild": lambda folder, extent: rebuild(folder / "log", extent.events, extent.rounds),
     "chaos": lambda folder, extent: chaos(folder / "chaos", extent.chaos),
     "parquet": lambda folder, extent: parquet(folder / "log", extent.events, extent.rounds),
+    "sql": lambda folder, extent: sql(folder / "log", extent.events, extent.rounds, extent.seconds),
     "past": lambda folder, extent: past(folder / "log", extent.events),
     "partings": lambda folder, extent: partings(folder / "partings", extent.partings),
     "kills": lambda folder, extent: kills(folder / "kills", extent.kills),

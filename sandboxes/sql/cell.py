@@ -1,4 +1,4 @@
-"""The process in which one statement runs: `python -I -m sandboxes.sql.cell`.
+"""The process in which one statement runs; `sandboxes.sql.question` starts it.
 
 It is told a statement, says which columns of which views it needs, is given their rows, answers and
 ends. It has no environment, may write no file, and gets as much memory and time as it is told: the
@@ -12,7 +12,6 @@ kernel keeps both bounds, because DuckDB does not hear an interrupt within some 
 
 from __future__ import annotations
 
-import os
 import resource
 import sys
 from collections.abc import Iterator, Mapping
@@ -27,8 +26,6 @@ import pyarrow as pa
 from sandboxes.sql.fault import Fault, Forbidden
 from sandboxes.sql.guard import inspect
 
-NICE = 10
-"""The node's own work comes first."""
 OPEN_FILES_MAX = 32
 ENGINE_SHARE = 0.5
 """Of the memory: DuckDB's own part; the rows that are poured in take the rest."""
@@ -48,8 +45,9 @@ ENCODING = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_NON_STR_KEYS | orjson.OP
 Json = dict[str, Any]
 
 
-def main(source: BinaryIO, sink: BinaryIO) -> None:
-    """Answer the one question that *source* holds, on *sink*."""
+def main() -> None:
+    """Answer the one question on standard input, on standard output."""
+    source, sink = sys.stdin.buffer, sys.stdout.buffer
     question = orjson.loads(source.readline())
     confine(question["limits"])
     try:
@@ -59,8 +57,7 @@ def main(source: BinaryIO, sink: BinaryIO) -> None:
 
 
 def confine(limits: Mapping[str, int]) -> None:
-    """From here on: last in line, no file is written, and no more memory and time than told."""
-    os.nice(NICE)
+    """From here on no file is written, and no more memory and time is taken than told."""
     _limit(resource.RLIMIT_FSIZE, 0)
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_NOFILE, OPEN_FILES_MAX)
@@ -210,7 +207,3 @@ def _plain(value: object) -> Any:
 def _tell(sink: BinaryIO, told: Json) -> None:
     sink.write(orjson.dumps(told) + b"\n")
     sink.flush()
-
-
-if __name__ == "__main__":
-    main(sys.stdin.buffer, sys.stdout.buffer)
