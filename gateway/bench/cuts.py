@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
 from time import perf_counter
@@ -72,5 +72,6 @@ def kept_when_failed(path: Path, kept: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        shutil.copytree(path, kept, dirs_exist_ok=True)
+        with suppress(shutil.Error):  # Of a disk that is still dark nothing can be kept.
+            shutil.copytree(path, kept, dirs_exist_ok=True)
         raise

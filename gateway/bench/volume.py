@@ -16,11 +16,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from typing import ClassVar
 
 EXT4_IOC_SHUTDOWN = 0x8004587D
 NO_LOG_FLUSH = 2
-TOOLS = ("mkfs.ext4", "mount", "umount")
+TOOLS = ("mkfs.ext4", "mount", "umount", "losetup", "cp")
 TOOL_S = 60.0
 UNMOUNT_TRIES = 50
 UNMOUNT_S = 0.1
@@ -32,7 +33,7 @@ class NoVolume(Exception):
     remedy: ClassVar[str] = "Run this as root on Linux, with e2fsprogs and free loop devices."
 
 
-@dataclass(frozen=True)
+@dataclass
 class Volume:
     """A mounted file system at `path`. Its methods block."""
 
@@ -62,6 +63,13 @@ class Volume:
                 if last:
                     raise
                 time.sleep(UNMOUNT_S)  # Who was killed lets go of his files a moment later.
+        if _run("losetup", "-j", str(self.image)):
+            # Another mount namespace still holds the dead file system, and a second mount of the
+            # same disk would be that one: go on with a copy of what had reached it.
+            copy = self.image.with_name(f"{self.image.name}.{token_hex(4)}")
+            _run("cp", "--sparse=always", str(self.image), str(copy))
+            self.image.unlink()
+            self.image = copy
         self.mount()
 
     def mount(self) -> None:
@@ -87,13 +95,14 @@ def volume(directory: Path, size_bytes: int, files: int = 0) -> Iterator[Volume]
         yield made
     finally:
         _run("umount", "--lazy", str(path))
-        image.unlink()
+        made.image.unlink()
 
 
-def _run(*words: str) -> None:
-    """*words* have been done. Raises `NoVolume` with what they complained of."""
+def _run(*words: str) -> str:
+    """What *words* said, once they are done. Raises `NoVolume` with what they complained of."""
     ran = subprocess.run(  # noqa: S603  # words of our own
         words, capture_output=True, text=True, timeout=TOOL_S, check=False
     )
     if ran.returncode:
         raise NoVolume(f"{' '.join(words)}: {ran.stderr.strip()}")
+    return ran.stdout.strip()
