@@ -21,9 +21,9 @@ from sandboxes.sql.fault import Fault
 
 PROGRAM = "import os; os.nice({}); from sandboxes.sql.cell import main; main()"
 NICE = 5
-"""The node's own work weighs three times as much, from before the libraries are loaded; with less, a
-busy machine would not get a statement done in time. The session stays that of the node: in one of
-its own, Linux would weigh it against the whole node."""
+"""The node's own work weighs three times as much, from before the libraries are loaded; with less,
+a busy machine would not get a statement done in time. The session stays that of the node: in one
+of its own, Linux would weigh it against the whole node."""
 LINE_MAX = 1 << 20
 """Bytes of what a cell says first."""
 MARGIN = 1 << 16
