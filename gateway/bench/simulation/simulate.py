@@ -54,9 +54,12 @@ class Outcome:
         return "\n".join([*head, *cut, *self.trace[-last:], again])
 
 
-def simulate(seed: int, *, only: Sequence[str] = (), lazy: bool = False) -> Outcome:
+def simulate(
+    seed: int, *, only: Sequence[str] = (), lazy: bool = False, patience_s: float = RECOVERY_S
+) -> Outcome:
     """Live through the world of *seed*, in which only faults of the kinds *only* happen unless it
-    is empty. A *lazy* broker acknowledges before it syncs."""
+    is empty. A *lazy* broker acknowledges before it syncs. *patience_s* is how long, in virtual
+    seconds, everything may take to come to rest."""
     began = process_time()
     chance = Random(seed)
     loop = SimulatedLoop(chance)
@@ -75,7 +78,9 @@ def simulate(seed: int, *, only: Sequence[str] = (), lazy: bool = False) -> Outc
     try:
         with drawn_from(world.sources()), stored_by(world.files.opened), trace.journal():
             try:
-                world.process.context.run(loop.run_until_complete, _lived(world, people, only))
+                world.process.context.run(
+                    loop.run_until_complete, _lived(world, people, only, patience_s)
+                )
                 world.process.context.run(_judged, world, people, seed)
             except Stalled as stalled:
                 trace.violated(str(stalled))
@@ -99,7 +104,7 @@ def simulate(seed: int, *, only: Sequence[str] = (), lazy: bool = False) -> Outc
     )
 
 
-async def _lived(world: World, people: People, only: Sequence[str]) -> None:
+async def _lived(world: World, people: People, only: Sequence[str], patience_s: float) -> None:
     """Everybody has been answered and has heard everything, or it took too long."""
     shape, chance = world.shape, world.chance
     world.furnish()
@@ -111,7 +116,7 @@ async def _lived(world: World, people: People, only: Sequence[str]) -> None:
         for client in range(shape.clients)
     ]
     try:
-        async with asyncio.timeout(shape.busy_s * 20 + RECOVERY_S), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(shape.busy_s * 2 + patience_s), asyncio.TaskGroup() as group:
             group.create_task(people.live(wanted))
             await fate.unfold(world, only)
             fate.heal(world)
@@ -119,7 +124,7 @@ async def _lived(world: World, people: People, only: Sequence[str]) -> None:
     except TimeoutError:
         world.trace.violated(f"{people.journal.unanswered} wishes were never answered")
     with suppress(TimeoutError):
-        async with asyncio.timeout(RECOVERY_S):
+        async with asyncio.timeout(patience_s):
             await _settled(world, people)
 
 

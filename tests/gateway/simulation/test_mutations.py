@@ -28,7 +28,9 @@ from gateway.bench.simulation.simulate import simulate
 from schemas.envelope import Answer, Event, Header, Request
 
 SEEDS = 120
-LAZY_SEEDS = 40
+LAZY_SEEDS = 16
+ALARM_S = 20.0
+"""In which a node that was started again has looked at its log."""
 Patch = pytest.MonkeyPatch
 
 
@@ -226,7 +228,10 @@ def test_a_broker_that_acknowledges_before_it_syncs_is_found_out() -> None:
     """The default of nats-server, on which Canopy refuses to run. What it loses is known from
     outside of the log: whenever somebody was acknowledged for nothing, the node sounds the alarm.
     """
-    worlds = [simulate(seed, only=("power cut",), lazy=True) for seed in range(LAZY_SEEDS)]
+    worlds = [
+        simulate(seed, only=("power cut",), lazy=True, patience_s=ALARM_S)
+        for seed in range(LAZY_SEEDS)
+    ]
     told = [" ".join(one.violations) for one in worlds]
     losses = [one for one in told if "is lost" in one]
 
