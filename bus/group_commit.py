@@ -26,6 +26,8 @@ from schemas.envelope import Event, Header
 from schemas.settings import Settings
 
 WRONG_LAST_SEQUENCE = 10071
+WRONG_WHILE_IN_FLIGHT = 10164
+"""A cluster is about to store another commit of the same aggregate, and cannot say where yet."""
 DUPLICATE_IN_BATCH = 10201
 GUARD = b"Nats-Expected-Last-Subject-Sequence: %d\r\n"
 LAST_OF_BATCH = b"Nats-Batch-Commit: 1\r\n"
@@ -257,7 +259,9 @@ def _outcome(data: bytes) -> int | Exception:
     error = answer.get("error")
     if error is None:
         return int(answer["seq"])
-    if error.get("err_code") in (WRONG_LAST_SEQUENCE, DUPLICATE_IN_BATCH):
+    if error.get("err_code") in (
+        WRONG_LAST_SEQUENCE, WRONG_WHILE_IN_FLIGHT, DUPLICATE_IN_BATCH,
+    ):  # fmt: skip
         return Conflict(error["description"])
     if error.get("err_code") in LEADERLESS:
         return Unacknowledged(error["description"])

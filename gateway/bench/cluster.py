@@ -102,12 +102,14 @@ async def cluster(
         Figure("heard out of order", people.journal.backwards, "commits", 0.0),
         Figure("gateways whose tables are not what the log says", differences, "", 0.0),
         Figure("503 with Retry-After", people.silence.put_off, "answers"),
-        Figure("other failures answered", people.silence.curt, "answers", 0.0),
+        Figure("other failures answered", people.silence.curt.total(), "answers", 0.0),
         Figure("processes that ended by themselves", ended, "", 0.0),
         *(Figure(f"longest silence, {blow}", s, "s") for blow, s in silences.items()),
     )
     told = f"{rounds} × {', '.join(blows)}; {copies} copies on 3 servers, 2 actors, 2 gateways"
-    return Report("cluster", told, figures, (_found(people.journal),))
+    return Report(
+        "cluster", told, figures, (_found(people.journal) | {"answers": dict(people.silence.curt)},)
+    )
 
 
 def _found(journal: Journal) -> dict[str, Any]:

@@ -73,8 +73,8 @@ class Silence:
     longest_s: float = 0.0
     put_off: int = 0
     """503 with Retry-After."""
-    curt: int = 0
-    """Other answers from 500 up: ours to avoid."""
+    curt: Counter[str] = field(default_factory=Counter)
+    """Other answers from 500 up, in their own words: ours to avoid."""
 
     def broken(self) -> None:
         """A wish was granted now."""
@@ -82,12 +82,13 @@ class Silence:
         self.longest_s = max(self.longest_s, now_s - self.since_s)
         self.since_s = now_s
 
-    def refused(self, status: int, headers: Mapping[str, str]) -> None:
+    def refused(self, status: int, headers: Mapping[str, str], answer: Any) -> None:
         """An answer has come with *status*."""
         if status >= 500:
             polite = status == 503 and "Retry-After" in headers
             self.put_off += polite
-            self.curt += not polite
+            if not polite:
+                self.curt[f"{status} {answer.get('code')}: {answer.get('detail')}"] += 1
 
 
 @dataclass
@@ -171,7 +172,7 @@ class Crowd:
         try:
             async with self.http.request(method, url, json=body, headers=headers) as response:
                 status, answer = response.status, await response.json()
-                self.silence.refused(status, response.headers)
+                self.silence.refused(status, response.headers, answer)
         except (aiohttp.ClientError, TimeoutError, json.JSONDecodeError):
             status, answer = 503, None  # It may have been done or not, and is asked again.
         return (503, None) if self.dark else (status, answer)
