@@ -257,8 +257,8 @@ async def test_a_lost_commit_stops_the_tables_instead_of_being_passed_over(
 
         assert caught.value.position == 4
         assert reads.stopped == (
-            "position 5 is missing from the log: stop the node and put back a copy of its data "
-            "directory"
+            "position 5 is missing from the log: stop the node and put a backup in its place "
+            "with `canopy restore`"
         )
 
 
