@@ -7,6 +7,7 @@ from dataclasses import asdict
 from actors.rooms import VIEWS
 from gateway import asking
 from gateway.call import Call, Reply
+from gateway.errors import refuse
 from gateway.shapes import sql as shape
 from gateway.table import Route
 from sandboxes.sql.functions import AGGREGATES, OPERATORS, SCALARS, TABLES, WINDOWS
@@ -30,7 +31,7 @@ async def ask(call: Call) -> Reply:
     limits. An answer that is too long is cut off and says so.
     """
     gateway, question = call.gateway, call.body
-    await gateway.reads.reached(max(question.after_seq, gateway.seen.of(call.principal.id)))
+    await _catch_up(call, question.after_seq)
     today_ms = call.now_ms
     if question.at is not None:
         await _go_back(call, str(question.at))
@@ -40,6 +41,14 @@ async def ask(call: Call) -> Reply:
         call.principal.id, question.query, question.parameters, rights
     )
     return Reply(b'{"position":%d,' % position + told.strip()[1:], seq=position)
+
+
+async def _catch_up(call: Call, seq: int) -> None:
+    """The tables know the position *seq*, and what the caller knows."""
+    reads = call.gateway.reads
+    if seq > reads.position and seq > await call.head():
+        raise refuse("position_ahead", f"The log ends before position {seq}.")
+    await reads.reached(max(seq, call.gateway.seen.of(call.principal.id)))
 
 
 async def _go_back(call: Call, at: str) -> None:
@@ -75,7 +84,7 @@ ROUTES = (
         "POST", "/sql", "ask", ask, "Ask in SQL", TAG,
         body=shape.Question, reply=shape.SqlAnswer, commands=False,
         codes=("sql_invalid", "sql_forbidden", "sql_too_large", "sql_too_long", "sql_busy",
-               "behind"),
+               "behind", "position_ahead", "before_account"),
     ),
     Route(
         "GET", "/sql", "ask", list_views, "What can be asked in SQL", TAG, reply=shape.SqlViews,

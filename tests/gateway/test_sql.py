@@ -129,6 +129,9 @@ async def test_what_is_wrong_is_said(canopy: Canopy) -> None:
     assert "There are: messages, message_versions" in detail
     assert (await refused(ann, "SELECT $1"))[:2] == (400, "sql_invalid")
     assert (await refused(ann, ""))[:2] == (400, "invalid_request")
+    assert (await refused(ann, "SELECT 1", after_seq=10**9))[:2] == (409, "position_ahead")
+    assert (await refused(ann, "SELECT 1", at=10**9))[:2] == (409, "position_ahead")
+    assert (await refused(ann, "SELECT 1", at="soon"))[:2] == (400, "invalid_request")
 
 
 async def test_values_keep_what_they_are(canopy: Canopy) -> None:
