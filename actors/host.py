@@ -183,6 +183,7 @@ class Host:
                 self._telemetry.conflicts.inc()
                 continue
             if answer is not None:
+                await self._log.attest(answer.seq)
                 return answer
         raise Refused("contended", "Too many at once are changing this: try again.")
 

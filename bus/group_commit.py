@@ -103,6 +103,22 @@ class GroupCommit:
             self._arrived.set()
         return await waiting.done
 
+    @property
+    def marked(self) -> int:
+        """The position up to which it is known outside of the log that it is there."""
+        return self._mark.seq
+
+    async def attest(self, found: Stored) -> None:
+        """Returns once it is known outside of the log that it has *found*, which somebody stored.
+
+        Raises `Unacknowledged` when it cannot be written down.
+        """
+        try:
+            await self._mark.cover(found)
+        except OSError as error:
+            self.doubted = True
+            raise Unacknowledged(f"the mark cannot be raised: {error}") from error
+
     async def flush(self) -> None:
         """Send what waits, for ever: the room that must run wherever commits are appended."""
         async with asyncio.TaskGroup() as self._group:

@@ -20,7 +20,7 @@ import orjson
 
 from bus import codec, subjects
 from bus.group_commit import GroupCommit
-from bus.log import LEADERLESS, Leaderless, Missing, Stored
+from bus.log import LEADERLESS, Leaderless, Missing, Stored, Unacknowledged
 from bus.marks import Mark, Unmarked
 from bus.wire import BrokerLost, Frame, Wire
 from schemas.envelope import Commit, Event, Header
@@ -64,6 +64,13 @@ class JetStreamLog:
 
     async def append(self, header: Header, events: Sequence[Event], expected: int) -> int:
         return await self.writer.append(header, events, expected)
+
+    async def attest(self, seq: int) -> None:
+        if seq > self.writer.marked:
+            found = await self.page(seq - 1, 1)
+            if not found or found[0].seq != seq:
+                raise Unacknowledged(f"position {seq} cannot be read any more")
+            await self.writer.attest(found[0])
 
     async def flush(self) -> None:
         """Send what waits, for ever: the room that must run wherever commits are appended."""

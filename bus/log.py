@@ -77,6 +77,13 @@ class Log(Protocol):
         `Unacknowledged` when the outcome is unknown.
         """
 
+    async def attest(self, seq: int) -> None:
+        """Returns once it is known outside of the log that *seq* is in it, as `append` has it
+        before it returns: whoever died between storing and marking left that to be done.
+
+        Raises `Unacknowledged` when it cannot be written down.
+        """
+
     async def read(self, noun: str, key: str, after: int = 0) -> list[Commit]:
         """The commits of one aggregate later than *after*, oldest first: all that were acknowledged
         before. Raises `Leaderless`."""

@@ -50,24 +50,43 @@ class MarksDamaged(Exception):
 class Mark(Protocol):
     """What a writer of the log raises before it acknowledges."""
 
+    seq: int
+    """What has been marked so far."""
+
     async def reach(self, last: Stored) -> None:
         """Returns once it is durably known that the log has *last*, and so all before it.
 
         Raises OSError when that cannot be written down, and `Reused`.
         """
 
+    async def cover(self, found: Stored) -> None:
+        """Returns once that is known of *found*, which was read and not appended here.
+
+        Raises OSError when that cannot be written down.
+        """
+
 
 class Unmarked:
     """The mark of a process that does not write."""
 
+    seq = 0
+
     async def reach(self, last: Stored) -> None:
+        """Nothing is written down."""
+
+    async def cover(self, found: Stored) -> None:
         """Nothing is written down."""
 
 
 class Unmarkable:
     """The mark of a process whose marks cannot be read: nothing is acknowledged."""
 
+    seq = 0
+
     async def reach(self, last: Stored) -> None:
+        raise OSError("the marks cannot be read")
+
+    async def cover(self, found: Stored) -> None:
         raise OSError("the marks cannot be read")
 
 
@@ -124,12 +143,15 @@ class HighWater:
     async def reach(self, last: Stored) -> None:
         if last.seq <= max(self._floor, self.seq - SLIP):
             raise Reused(last.seq, self.seq)
-        if self._wanted is None or last.seq > self._wanted.seq:
-            self._wanted = last
-        while self.seq < last.seq:
+        await self.cover(last)
+
+    async def cover(self, found: Stored) -> None:
+        if self._wanted is None or found.seq > self._wanted.seq:
+            self._wanted = found
+        while self.seq < found.seq:
             raising = self._raising or self._raise(self._wanted)
             await raising.ended.wait()
-            if raising.error is not None and raising.place.seq >= last.seq:
+            if raising.error is not None and raising.place.seq >= found.seq:
                 raise raising.error
 
     def _raise(self, wanted: Stored) -> _Raising:

@@ -203,8 +203,20 @@ async def test_a_mark_costs_no_new_file(kept: Held, mark: HighWater) -> None:
     assert kept.names() == ["high-0"]
 
 
+async def test_what_another_process_stored_and_did_not_mark_is_marked(mark: HighWater) -> None:
+    await mark.cover(commit(7))
+    await mark.cover(commit(5))
+
+    assert mark.seq == 7
+
+
 class _Full:
     """The mark on a full disk."""
 
+    seq = 0
+
     async def reach(self, last: Stored) -> None:
+        raise OSError(28, "No space left on device")
+
+    async def cover(self, found: Stored) -> None:
         raise OSError(28, "No space left on device")

@@ -104,7 +104,7 @@ class People:
         told = answer.refused.code if answer.refused else f"seq {answer.seq}"
         what = f"{request.command.kind} {request.noun}.{request.key}"
         trace.note(f"{request.id} {what} → {told}{' replayed' * answer.replayed}", name)
-        if answer.facts and not answer.replayed and world.marked() < answer.seq:
+        if world.marked() < answer.seq:
             trace.violated(f"{request.id} was acknowledged at {answer.seq}, which is not marked")
         self.journal.told.append(Told(request, asked_s, world.loop.time(), answer))
 

@@ -19,6 +19,7 @@ from bus.chain import Place, packed
 from bus.clock import Clock
 from bus.commands import Unavailable
 from bus.group_commit import GroupCommit
+from bus.jetstream import JetStreamLog
 from bus.log import Conflict, Unacknowledged
 from bus.marks import HighWater, Slots
 from bus.sealing import Sealing
@@ -149,7 +150,16 @@ def no_mark(patch: Patch) -> None:
     async def unmarked(*_: Any) -> None:
         """Nothing is written down."""
 
-    patch.setattr(HighWater, "reach", unmarked)
+    patch.setattr(HighWater, "cover", unmarked)
+
+
+def replays_not_marked(patch: Patch) -> None:
+    """What somebody stored before they died is acknowledged by the next as it is found."""
+
+    async def trusted(*_: Any) -> None:
+        """Nothing is written down."""
+
+    patch.setattr(JetStreamLog, "attest", trusted)
 
 
 def one_record_for_a_mark(patch: Patch) -> None:
@@ -205,6 +215,7 @@ MUTATIONS: Mapping[Callable[[Patch], None], tuple[str, ...]] = {
     effects_forgotten: ("lossy",),
     effects_with_fresh_ids: (),
     no_mark: (),
+    replays_not_marked: ("killed at a point",),
     one_record_for_a_mark: ("killed at a point",),
     in_clear: (),
     keys_not_kept: (),
