@@ -267,7 +267,8 @@ def _opened(
 ) -> Callable[[Open], None]:
     def opened(gateway: Open) -> None:
         settle_down()
-        unowned = gateway.reads.directory.owner_id is None
+        # Tables that are far behind may not know the owner yet.
+        unowned = gateway.reads.directory.owner_id is None and not gateway.reads.catching_up
         told(
             Up(
                 url=gateway.url,

@@ -344,6 +344,11 @@ class Reads:
             at = {"read": log_.place.seq, "digest": log_.place.digest.hex()}
             return report | at | {"difference": report["difference"] or fault}
 
+    @property
+    def catching_up(self) -> bool:
+        """Whether the tables lack much of what the log held when they were opened."""
+        return self.due - self.position > NEAR and not self.stopped
+
     async def caught_up(self) -> None:
         """Returns once the tables know what the log held when they were opened.
 
@@ -351,7 +356,7 @@ class Reads:
         """
         if self.position >= self.due or self.stopped:
             return
-        if self.due - self.position > NEAR:
+        if self.catching_up:
             raise Behind(self.due, self.position, CATCHING_UP)
         await self.reached(self.due)
 

@@ -26,9 +26,12 @@ CONFIG = "CANOPY_CONFIG"
 SHORT = {"CANOPY_DATA": "data_directory"}
 """Variables with a name of their own; the full one (`CANOPY_DATA_DIRECTORY`) wins."""
 OTHERS = frozenset(
-    {CONFIG, "CANOPY_URL", "CANOPY_API_KEY", "CANOPY_PASSWORD", "CANOPY_BACKUP_PASSPHRASE"}
-)
-"""Variables that speak to the command line and are no settings."""
+    {
+        CONFIG, "CANOPY_URL", "CANOPY_API_KEY", "CANOPY_PASSWORD", "CANOPY_BACKUP_PASSPHRASE",
+        "CANOPY_FAULT",
+    }
+)  # fmt: skip
+"""Variables that speak to the command line and to tests, and are no settings."""
 DEFAULT = "default"
 PASSWORD_IN_URL = re.compile(r"(://[^/@:]*:)[^/@]*@")
 

@@ -43,6 +43,7 @@ _OTHERS = {
     "CANOPY_URL": "the node that the command line speaks to",
     "CANOPY_API_KEY": "the API key that the command line shows",
     "CANOPY_BACKUP_PASSPHRASE": "the passphrase of the keys in a backup",
+    "CANOPY_FAULT": "where a process under test dies, as `<kill point>:<nth time>`",
     "CANOPY_PASSWORD": "a password, for commands that would ask for one",
 }
 
