@@ -218,7 +218,9 @@ class Vault:
                     segments |= self._rewritten(number, raw, hits, table)
             if touched:
                 self._top.turn(table, segments)
-                self._refresh()
+            else:  # Whoever destroyed them before may have failed with the old slot in place.
+                self._top.settle(table)
+            self._refresh()
         log.info("keys_destroyed", owners=len(tags), segments=touched)
         point("vault.erased")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bus.crypto import Secrets, Unsealable, identity
-from bus.key_table import SLOT_BYTES, SLOTS, VaultUnusable
+from bus.key_table import BLANK, SLOT_BYTES, SLOTS, VaultUnusable
 from bus.storage import Directory
 from bus.vault import RECORD_BYTES, RECORDS_MAX, KeyDamaged, Vault
 from tests.bus.vaults import (
@@ -209,6 +209,36 @@ async def test_a_crash_at_any_byte_of_destroying_ends_in_all_or_nothing() -> Non
             await destroy(after, ANN)
             assert [after.find(name) for name in hers] == [None, None]
         assert _slot_text(old) not in found.files[SLOTS]
+
+
+class Failing(Disk):
+    """A disk that cannot blank a slot once."""
+
+    fails = True
+
+    def put(self, name: str, offset: int, data: bytes) -> None:
+        if self.fails and (name, data) == (SLOTS, BLANK):
+            self.fails = False
+            raise OSError(5, "Input/output error")
+        super().put(name, offset, data)
+
+
+@pytest.mark.parametrize("same", [True, False])
+async def test_destroying_again_finishes_what_failed_half_way(*, same: bool) -> None:
+    """Whoever asks again, the process that failed or one that was there all along."""
+    whole = Disk()
+    hers, _ = await _story(whole)
+    disk = Failing(whole.files)
+    old = set(whole.files) - {SLOTS}
+    with opening(disk) as one, opening(disk) as other:
+        with pytest.raises(OSError, match="Input/output"):
+            await destroy(one, ANN)
+        await destroy(one if same else other, ANN)
+        left = [other.find(name) for name in hers]
+
+    assert left == [None, None]
+    assert _slot_text(whole.files[SLOTS]) not in disk.files[SLOTS]
+    assert old & set(disk.files) == set()
 
 
 def _slot_text(slots: bytes) -> bytes:
