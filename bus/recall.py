@@ -8,6 +8,7 @@ question (`recall`) goes to all processes over the broker and each answers with 
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from collections import deque
 from collections.abc import Iterable
@@ -26,6 +27,8 @@ from schemas.envelope import Refused, Request
 ASKED = subjects.ephemeral("recall", "asked")
 TOLD = "recalled"
 """The kind of sign that an answer is; its place is made up for each question."""
+TOKEN = re.compile("[0-9a-f]{16}")
+"""What tells the answers to one question from those to others."""
 SPANS_MAX = 20_000
 REFUSALS_MAX = 2_000
 TOLD_MAX = 500
@@ -76,11 +79,15 @@ class RememberedRefusal(Struct, frozen=True, omit_defaults=True):
 
 
 class Question(Struct, frozen=True):
-    """What is known of these commands and chains of causes, and of these positions."""
+    """What is known of these commands and chains of causes, and of these positions.
+
+    The answers go to `eph.recalled.<token>`. It names no subject: those who answer may publish
+    more than those who ask, and must not lend them that.
+    """
 
     ids: tuple[str, ...]
     seqs: tuple[int, ...] = ()
-    reply: str = ""
+    token: str = ""
 
 
 class Known(Struct, frozen=True):
@@ -181,8 +188,8 @@ class WireRecall:
         self._wait_s = wait_s
 
     async def ask(self, ids: Iterable[str], seqs: Iterable[int] = ()) -> list[Known]:
-        reply = subjects.ephemeral(TOLD, token_hex(8))
-        question = Question(tuple(ids), tuple(seqs), reply)
+        token = token_hex(8)
+        question = Question(tuple(ids), tuple(seqs), token)
         found = {self._memory.id: self._memory.recall(question)}
 
         def receive(_reply: bytes, _header: bytes, data: bytes) -> None:
@@ -193,7 +200,7 @@ class WireRecall:
                 return
             found[known.memory] = known
 
-        subscription = self._wire.subscribe(reply, receive)
+        subscription = self._wire.subscribe(subjects.ephemeral(TOLD, token), receive)
         try:
             self._wire.publish(ASKED, msgspec.json.encode(question))
             await asyncio.sleep(self._wait_s)
@@ -208,7 +215,11 @@ async def attend(wire: Wire, memory: Memory) -> None:
     def receive(_reply: bytes, _header: bytes, data: bytes) -> None:
         try:
             question = QUESTIONS.decode(data)
-            wire.publish(question.reply, msgspec.json.encode(memory.recall(question)))
+            if not TOKEN.fullmatch(question.token):
+                log.warning("recall_unanswered", reason="the question's token is none of ours")
+                return
+            told = msgspec.json.encode(memory.recall(question))
+            wire.publish(subjects.ephemeral(TOLD, question.token), told)
         except (msgspec.MsgspecError, TooLarge, BrokerLost) as error:
             log.warning("recall_unanswered", reason=str(error))
 

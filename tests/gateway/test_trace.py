@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bus.recall import Memory, Span, WireRecall, attend
+from bus.connection import wired
+from bus.recall import ASKED, Memory, Span, WireRecall, attend
 from gateway.spans import tree
 from tests.canopy import Caller, Canopy, running
 from tests.logs import bus_on, fresh_broker, settings
@@ -125,6 +127,43 @@ async def test_every_process_says_what_it_remembers(tmp_path: Path) -> None:
         ("here", "command"),
         ("there", "decide x"),
     ]
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "evt.message.general.M1",
+        "",
+        "*",
+        "0123456789abcdef\n",
+        "0123456789abcdef.x",
+        "x 0\r\n\r\nPUB evt.message.general.M1 2\r\nhi\r\nPUB x",
+    ],
+)
+async def test_no_question_borrows_the_rights_of_who_answers(tmp_path: Path, place: str) -> None:
+    """The actors may write to the log; who asks them cannot make them do it."""
+    knobs, memory = settings(tmp_path), Memory("actors")
+    memory.step("command", 0.0, "c1", "k1")
+    hostile = {"ids": ["k1"], "seqs": [], "reply": place, "token": place}
+    heard: list[bytes] = []
+    async with (
+        fresh_broker(knobs) as running_broker,
+        bus_on(running_broker.endpoint, knobs) as actors,
+        wired(running_broker.endpoint, "gateway", knobs) as gateway,
+    ):
+        before = await actors.log.head()
+        attending = asyncio.create_task(attend(actors.wire, memory))
+        gateway.subscribe("eph.recalled.>", lambda _, __, data: heard.append(data))
+        await gateway.ping(DEADLINE_S)
+        await actors.wire.ping(DEADLINE_S)
+        gateway.publish(ASKED, json.dumps(hostile).encode())
+        known = await WireRecall(gateway, Memory("gateway"), 0.5).ask(["k1"])
+        after = await actors.log.head()
+        attending.cancel()
+
+    assert [span.process for process in known for span in process.spans] == ["actors"]
+    assert len(heard) == 1
+    assert (before, after) == (0, 0)
 
 
 def test_a_command_that_is_sent_twice_is_two_branches() -> None:
