@@ -38,7 +38,8 @@ class View:
     `$keeper`  whether it may manage its keys       `$listed`  those that list it as a member, and
     `$rules`   whether it is the owner              `$open`    those that are not hidden, of all
     `$today`   the time of asking, ISO 8601                    there ever were
-    `$at`      the position of the log that is asked about
+    `$at`      the position of the log that is      `$told`    those of `$mine` that have not been
+               asked about                                     removed since
     """
 
     name: str

@@ -101,10 +101,15 @@ class Asking:
 
 
 def rights(
-    principal: Principal, directory: Directory, at: int, times_ms: tuple[int, int]
+    principal: Principal,
+    directory: Directory,
+    at: int,
+    times_ms: tuple[int, int],
+    today: Directory | None = None,
 ) -> Rights:
     """What *principal* may see at the position *at*, as the views take it; *times_ms* are the time
-    of that position and the present.
+    of that position and the present. *directory* tells of then; *today*, of the present, is the
+    same unless told.
     """
     then_ms, today_ms = times_ms
     every = list(directory.all_channels())
@@ -114,6 +119,7 @@ def rights(
         "reader": principal.id,
         "owner": directory.owner_id,
         "mine": sorted(mine),
+        "told": sorted(one for one in mine if not (today or directory).removed(one)),
         "known": sorted(shown),
         "listed": sorted(one.id for one in every if principal.id in one.members),
         "open": sorted(one.id for one in every if not policy.hidden(one)),

@@ -1,7 +1,7 @@
 """What may be asked about messages in SQL: what is there now, in the asker's own channels.
 
-What was deleted or has expired is gone, also from what was true before. What is sealed stays so: no
-key comes near a statement.
+What was deleted, has expired or was said in a channel that is removed is gone, also from what was
+true before. What is sealed stays so: no key comes near a statement.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from actors.view import Column, View
 
 _THERE = """
-    m.seq <= $at AND m.channel_id IN (SELECT unnest($mine::VARCHAR[]))
+    m.seq <= $at AND m.channel_id IN (SELECT unnest($told::VARCHAR[]))
     AND (m.expires_at IS NULL OR m.expires_at > $today::TIMESTAMP)
     AND m.id NOT IN (SELECT id FROM message_change WHERE kind = 'message_deleted')
 """
@@ -48,7 +48,7 @@ WITH edit AS (
     SELECT id, arg_max(data, (clock, origin)) AS data, max_by(time, (clock, origin)) AS time
     FROM message_change
     WHERE kind = 'message_edited' AND seq <= $at
-      AND channel_id IN (SELECT unnest($mine::VARCHAR[]))
+      AND channel_id IN (SELECT unnest($told::VARCHAR[]))
     GROUP BY id
 )
 SELECT m.seq::BIGINT AS seq, m.id, m.channel_id, m.user_id, m.time AS created_at,
@@ -115,7 +115,7 @@ FROM (
            max_by(seq, (clock, origin)) AS seq
     FROM message_change
     WHERE kind IN ('reaction_added', 'reaction_removed') AND seq <= $at
-      AND channel_id IN (SELECT unnest($mine::VARCHAR[]))
+      AND channel_id IN (SELECT unnest($told::VARCHAR[]))
     GROUP BY ALL
 ) r JOIN message m ON m.id = r.id AND m.channel_id = r.channel_id
 WHERE r.kind = 'reaction_added' AND {_THERE}

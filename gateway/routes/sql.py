@@ -36,7 +36,9 @@ async def ask(call: Call) -> Reply:
     if question.at is not None:
         await _go_back(call, str(question.at))
     position = call.position
-    rights = asking.rights(call.principal, call.directory, position, (call.now_ms, today_ms))
+    today = call.moment.today if call.moment else None
+    times_ms = (call.now_ms, today_ms)
+    rights = asking.rights(call.principal, call.directory, position, times_ms, today)
     told = await gateway.asking.answer(
         call.principal.id, question.query, question.parameters, rights
     )

@@ -131,3 +131,28 @@ async def test_who_may_see_it_is_told(canopy: Canopy) -> None:
         body = {"query": f"SELECT t FROM {view.name} t", "after_seq": town.seq}
         told += str((await town.bob.post("/sql", body))["rows"])
     assert {mark for mark in town.hidden if mark not in told} == {"honeycomb"}
+
+
+async def test_what_was_said_in_a_removed_channel_is_in_no_past(canopy: Canopy) -> None:
+    """Not for who could read it then; the channel itself is told of, as in REST."""
+    ann, bob = await canopy.owner(), await canopy.register("bob")
+    den = (await ann.post("/channels", {"name": "den"}))["channel"]["id"]
+    await ann.post(f"/channels/{den}/members", {"user_id": bob.id})
+    body = {"channel_id": den, "content": "marker"}
+    root = (await bob.post("/channels/messages", body))["message"]
+    path = f"/channels/{den}/messages/{root['id']}"
+    await bob.post("/channels/messages", body | {"parent_message_id": root["id"]})
+    await bob.ok("PATCH", path, {"content": "marker too"})
+    at = int((await bob.call("POST", f"{path}/like", {"reaction": "like"}))[1]["Canopy-Seq"])
+    views = ("messages", "message_versions", "reactions", "threads")
+    queries = {view: {"query": f"SELECT * FROM {view}", "at": at} for view in views}
+    before = {view: (await bob.post("/sql", queries[view]))["rows"] for view in views}
+    removed = (await ann.ok("DELETE", f"/channels/{den}"))["seq"]
+    after = [
+        (await bob.post("/sql", queries[view] | {"after_seq": removed}))["rows"] for view in views
+    ]
+    channels = {"query": "SELECT name FROM channels WHERE name = 'den'", "at": at}
+
+    assert all(before.values())
+    assert after == [[], [], [], []]
+    assert (await bob.post("/sql", channels))["rows"] == [["den"]]
