@@ -329,7 +329,11 @@ class Host:
         state = aggregate.states.dump_python(loaded.state, mode="json")
         version = self._versions[aggregate.noun]
         snapshot = Snapshot(version=version, seq=loaded.seq, state=state, applied=loaded.applied)
-        await self._snapshots.save(aggregate.noun, key, snapshot)
+
+        async def latest() -> bool:
+            return not await self._log.read(aggregate.noun, key, loaded.seq)
+
+        await self._snapshots.save(aggregate.noun, key, snapshot, latest)
         loaded.since_snapshot = 0
 
 

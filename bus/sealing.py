@@ -8,7 +8,7 @@ there, or whose key is damaged, is one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import structlog
@@ -21,6 +21,9 @@ from bus.vault import KeyDamaged, Vault
 from schemas.envelope import Commit, Event, Header, Id, Key, Sealable, Sealed
 
 SEALED = "sealed"
+Latest = Callable[[], Awaitable[bool]]
+"""Whether the log has nothing newer of an aggregate than what was folded."""
+
 log = structlog.get_logger()
 
 
@@ -119,10 +122,16 @@ class SealedSnapshots:
             return None  # It is but a cache, and the log says whether it was more.
         return None if state is None else found.model_copy(update={"state": state})
 
-    async def save(self, noun: Id, key: Key, snapshot: Snapshot) -> None:
+    async def save(self, noun: Id, key: Key, snapshot: Snapshot, latest: Latest) -> None:
+        """Store *snapshot*; not one of what is private unless it is the *latest*, nor one of what
+        is deleted: their key might be one that nobody destroys any more."""
         if snapshot.state.get("private"):
+            if snapshot.state.get("deleted"):
+                return
             try:
                 kept = await self._vault.keep(owner(noun, key), self._timeout_s)
+                if not await latest():  # Asked now: a deletion that comes later finds the key.
+                    return
             except OSError as error:
                 log.warning("snapshot_unsaved", noun=noun, id=key, reason=type(error).__name__)
                 return

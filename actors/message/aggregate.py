@@ -99,7 +99,17 @@ def decide(command: MessageCommand, said: Said, author: Id) -> tuple[MessageEven
 
 
 def evolve(said: Said, event: MessageEvent, header: Header) -> Said:
-    """The message after *event*. Total: an event is history, and history is never refused."""
+    """The message after *event*. Total: an event is history, and history is never refused.
+
+    What is deleted says nothing any more, whatever is heard of it later.
+    """
+    after = _evolved(said, event, header)
+    if after.deleted or after.erased:
+        return replace(after, posted=Register(EMPTY), edited=Register(None))
+    return after
+
+
+def _evolved(said: Said, event: MessageEvent, header: Header) -> Said:
     match event:
         case MessagePosted():
             posted = said.posted.claimed((event.content, event.attachments), header.stamp)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,10 +15,15 @@ from actors.rooms import AGGREGATES
 from bus.clock import Clock
 from bus.log import Log
 from bus.memory import MemoryLog
+from bus.sealing import SealedSnapshots
 from bus.snapshots import MemorySnapshots
-from schemas.message import EditMessage
+from schemas.envelope import SYSTEM, Event, Header
+from schemas.erasure import RecordErasure
+from schemas.message import DeleteMessage, EditMessage, MessageDeleted, PostMessage
 from schemas.upcasters import Upcasters
-from tests.actors.hosts import KEY, POST, Listened, host, like, wish
+from tests import examples
+from tests.actors.hosts import KEY, LIKE, POST, Listened, host, like, wish
+from tests.bus.vaults import WAIT_S, empty_vault
 from tests.examples import WHEN_MS
 
 
@@ -108,3 +114,48 @@ def test_a_snapshot_is_of_one_way_to_read_old_events(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("actors.host.UPCASTERS", steps)
 
     assert replace(MESSAGE).version != MESSAGE.version
+
+
+SECRET = PostMessage(content="The secret.", private=True)
+
+
+async def test_no_snapshot_holds_what_was_erased() -> None:
+    """Although one is taken of the last thing that is said of it, under a key of its own."""
+    vault, snapshots = empty_vault(), MemorySnapshots()
+    one = host(MemoryLog(), snapshots, vault=vault, snapshot_every=3)
+    for nth, command in enumerate((SECRET, LIKE, LIKE, LIKE, DeleteMessage())):
+        await one.handle(wish(command, id=f"s{nth}"))
+    before = await SealedSnapshots(snapshots, vault, WAIT_S).load("message", KEY)
+    await vault.destroy(f"message.{KEY}", WAIT_S)
+    for _ in range(3):
+        await one.handle(wish(RecordErasure(), author=SYSTEM))
+    after = await SealedSnapshots(snapshots, vault, WAIT_S).load("message", KEY)
+    vault.close()
+
+    assert "The secret." in str(before)
+    assert after is None
+
+
+class Overtaken(MemoryLog):
+    """A log in which another process deletes the message right after the next append."""
+
+    overtake = False
+
+    async def append(self, header: Header, events: Sequence[Event], expected: int) -> int:
+        seq = await super().append(header, events, expected)
+        if not self.overtake:
+            return seq
+        await super().append(examples.header(key=KEY), (MessageDeleted(private=True),), seq)
+        return seq
+
+
+async def test_no_snapshot_is_taken_of_what_was_deleted_elsewhere_meanwhile() -> None:
+    vault, snapshots, log = empty_vault(), MemorySnapshots(), Overtaken()
+    one = host(log, snapshots, vault=vault, snapshot_every=3)
+    await one.handle(wish(SECRET))
+    await one.handle(like())
+    log.overtake = True
+    await one.handle(like())
+    vault.close()
+
+    assert await snapshots.load("message", KEY) is None

@@ -172,3 +172,12 @@ def test_an_erasure_is_recorded_once_and_only_of_what_is_deleted() -> None:
     assert given(MESSAGE, *gone).when(RecordErasure(), by=SYSTEM) == (ContentErased(),)
     assert given(MESSAGE, *gone, ContentErased()).when(RecordErasure(), by=SYSTEM) == ()
     given(MESSAGE, *gone).when(RecordErasure(), by="ann").refuses("not_author")
+
+
+def test_what_is_deleted_says_nothing_whatever_is_heard_later() -> None:
+    late = MessageEdited(content="Ho.", private=True)
+    for gone in (MessageDeleted(private=True), ContentErased()):
+        before = given(MESSAGE, HI, late, gone).state
+        after = given(MESSAGE, gone, HI, late).state
+
+        assert (before.body, after.body) == (("", ()), ("", ()))

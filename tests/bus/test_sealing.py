@@ -175,10 +175,15 @@ SNAPSHOT = Snapshot(
 )
 
 
+async def latest() -> bool:
+    """Nothing has happened since."""
+    return True
+
+
 async def test_the_snapshot_of_something_private_is_sealed(vault: Vault) -> None:
     bucket = MemorySnapshots()
     snapshots = SealedSnapshots(bucket, vault, WAIT_S)
-    await snapshots.save("message", KEY, SNAPSHOT)
+    await snapshots.save("message", KEY, SNAPSHOT, latest)
     lying = await bucket.load("message", KEY)
     loaded = await snapshots.load("message", KEY)
     await vault.destroy(owner("message", KEY), WAIT_S)
@@ -192,6 +197,6 @@ async def test_the_snapshot_of_something_private_is_sealed(vault: Vault) -> None
 async def test_the_snapshot_of_anything_else_is_left_as_it_is(vault: Vault) -> None:
     bucket = MemorySnapshots()
     public = SNAPSHOT.model_copy(update={"state": {"private": False}})
-    await SealedSnapshots(bucket, vault, WAIT_S).save("message", KEY, public)
+    await SealedSnapshots(bucket, vault, WAIT_S).save("message", KEY, public, latest)
 
     assert await bucket.load("message", KEY) == public

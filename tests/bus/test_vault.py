@@ -8,22 +8,26 @@ from pathlib import Path
 import pytest
 
 from bus.crypto import Secrets, Unsealable, identity
-from bus.key_table import BLANK, SLOT_BYTES, SLOTS, VaultUnusable
+from bus.key_table import SLOT_BYTES, SLOTS, VaultUnusable
 from bus.storage import Directory
 from bus.vault import RECORD_BYTES, RECORDS_MAX, KeyDamaged, Vault
 from tests.bus.vaults import (
+    ANN,
+    BOB,
+    ELSEWHERE,
     NAME,
     NODE,
-    WAIT_S,
     Disk,
     PowerFailed,
+    destroy,
+    keep,
     made,
     opened,
     opening,
+    slot_text,
+    story,
 )
 
-ANN, BOB = "message.c1.m1", "message.c1.m2"
-ELSEWHERE = "message.c2.m1"
 STRANGER = identity(Secrets(b"\4" * 32, b"\5" * 32, b"\6" * 32))
 
 
@@ -32,16 +36,6 @@ def directory(tmp_path: Path) -> Directory:
     storage = Directory(tmp_path / "vault")
     made(storage)
     return storage
-
-
-async def keep(vault: Vault, *owners: str) -> dict[str, bytes]:
-    """A key for each, wanted at once: name → key."""
-    kept = await asyncio.gather(*(vault.keep(owner, WAIT_S) for owner in owners))
-    return {one.name: one.key for one in kept}
-
-
-async def destroy(vault: Vault, *owners: str) -> None:
-    await asyncio.gather(*(vault.destroy(owner, WAIT_S) for owner in owners))
 
 
 async def test_what_is_kept_is_found_after_a_restart(directory: Directory) -> None:
@@ -167,21 +161,10 @@ async def test_keeping_and_destroying_at_once_loses_nothing(directory: Directory
         assert len(kept) == 200
 
 
-async def _story(disk: Disk) -> tuple[dict[str, bytes], dict[str, bytes]]:
-    """A vault in which ann's and bob's keys lie, in two segments: hers and his."""
-    made(disk)
-    with opening(disk) as vault:
-        hers, his = await keep(vault, ANN), await keep(vault, BOB)
-    with opening(disk) as vault:
-        hers |= await keep(vault, ANN)
-        his |= await keep(vault, BOB)
-    return hers, his
-
-
 async def _cost() -> int:
     """How many bytes it takes to destroy ann's keys."""
     disk = Disk()
-    await _story(disk)
+    await story(disk)
     before = disk.written
     with opening(disk) as vault:
         await destroy(vault, ANN)
@@ -192,7 +175,7 @@ async def test_a_crash_at_any_byte_of_destroying_ends_in_all_or_nothing() -> Non
     """Whatever was torn: after a restart the vault opens, bob's keys are there, and destroying
     again destroys; once it is done no byte of the old slot is left."""
     disk = Disk()
-    hers, his = await _story(disk)
+    hers, his = await story(disk)
     files, old = dict(disk.files), disk.files[SLOTS]
     cost = await _cost()
     steps = {0, *range(1, cost, 61), *range(cost - 2 * SLOT_BYTES - 8, cost, 37), cost - 1}
@@ -208,42 +191,7 @@ async def test_a_crash_at_any_byte_of_destroying_ends_in_all_or_nothing() -> Non
             assert ours in ([None, None], list(hers.values())), left
             await destroy(after, ANN)
             assert [after.find(name) for name in hers] == [None, None]
-        assert _slot_text(old) not in found.files[SLOTS]
-
-
-class Failing(Disk):
-    """A disk that cannot blank a slot once."""
-
-    fails = True
-
-    def put(self, name: str, offset: int, data: bytes) -> None:
-        if self.fails and (name, data) == (SLOTS, BLANK):
-            self.fails = False
-            raise OSError(5, "Input/output error")
-        super().put(name, offset, data)
-
-
-@pytest.mark.parametrize("same", [True, False])
-async def test_destroying_again_finishes_what_failed_half_way(*, same: bool) -> None:
-    """Whoever asks again, the process that failed or one that was there all along."""
-    whole = Disk()
-    hers, _ = await _story(whole)
-    disk = Failing(whole.files)
-    old = set(whole.files) - {SLOTS}
-    with opening(disk) as one, opening(disk) as other:
-        with pytest.raises(OSError, match="Input/output"):
-            await destroy(one, ANN)
-        await destroy(one if same else other, ANN)
-        left = [other.find(name) for name in hers]
-
-    assert left == [None, None]
-    assert _slot_text(whole.files[SLOTS]) not in disk.files[SLOTS]
-    assert old & set(disk.files) == set()
-
-
-def _slot_text(slots: bytes) -> bytes:
-    """The table key of generation 1 as the root has sealed it."""
-    return slots[SLOT_BYTES:].strip(b"\0").split()[-1]
+        assert slot_text(old) not in found.files[SLOTS]
 
 
 async def _keep_for_ever(vault: Vault) -> None:
@@ -253,7 +201,7 @@ async def _keep_for_ever(vault: Vault) -> None:
 
 async def test_a_crash_at_any_byte_of_keeping_keeps_what_was_told() -> None:
     disk = Disk()
-    hers, his = await _story(disk)
+    hers, his = await story(disk)
     files = dict(disk.files)
 
     for left in range(0, 900, 7):
@@ -285,7 +233,7 @@ async def test_a_crash_at_any_byte_of_keeping_keeps_what_was_told() -> None:
 )
 async def test_a_vault_that_is_not_whole_does_not_open(change: object, said: str) -> None:
     disk = Disk()
-    await _story(disk)
+    await story(disk)
     assert callable(change)
     change(disk.files)
 
@@ -295,7 +243,7 @@ async def test_a_vault_that_is_not_whole_does_not_open(change: object, said: str
 
 async def test_a_cut_segment_does_not_open() -> None:
     disk = Disk()
-    await _story(disk)
+    await story(disk)
     with opening(disk) as vault:
         await destroy(vault, ANN)
     disk.files["segment-1-2"] = disk.files["segment-1-2"][:-1]
@@ -306,7 +254,7 @@ async def test_a_cut_segment_does_not_open() -> None:
 
 async def test_the_vault_of_another_does_not_open() -> None:
     disk = Disk()
-    await _story(disk)
+    await story(disk)
 
     with pytest.raises(VaultUnusable, match="another node's"):
         opened(disk, STRANGER)
@@ -338,7 +286,7 @@ async def test_a_changed_record_is_told_of_and_not_taken_for_a_destroyed_one() -
 @pytest.mark.parametrize("name", ["ff-0", "1-999", "nonsense", "", "1-"])
 async def test_a_key_that_was_never_made_is_no_destroyed_one(name: str) -> None:
     disk = Disk()
-    await _story(disk)
+    await story(disk)
 
     with opening(disk) as vault, pytest.raises(KeyDamaged):
         vault.find(name)
@@ -352,5 +300,5 @@ async def test_no_key_lies_there_in_clear(directory: Directory) -> None:
 
     assert [key in there for key in kept.values()] == [False, False]
     with pytest.raises(Unsealable):
-        STRANGER.unseal("vault", _slot_text(directory.read(SLOTS)[:SLOT_BYTES] * 2).decode(), b"")
+        STRANGER.unseal("vault", slot_text(directory.read(SLOTS)[:SLOT_BYTES] * 2).decode(), b"")
     assert NAME.encode() in there

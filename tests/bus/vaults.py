@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from bus.crypto import Identity, Secrets, identity
-from bus.key_table import KeyTable
+from bus.key_table import SLOT_BYTES, KeyTable
 from bus.storage import Storage
 from bus.vault import Vault
 
 NODE: Identity = identity(Secrets(b"\1" * 32, b"\2" * 32, b"\3" * 32))
 NAME = "0123456789abcdef"
 WAIT_S = 10.0
+ANN, BOB = "message.c1.m1", "message.c1.m2"
+ELSEWHERE = "message.c2.m1"
 
 
 def made(storage: Storage) -> None:
@@ -102,3 +105,29 @@ class Disk:
         write(done)
         if done < wanted:
             raise PowerFailed
+
+
+async def keep(vault: Vault, *owners: str) -> dict[str, bytes]:
+    """A key for each, wanted at once: name → key."""
+    kept = await asyncio.gather(*(vault.keep(owner, WAIT_S) for owner in owners))
+    return {one.name: one.key for one in kept}
+
+
+async def destroy(vault: Vault, *owners: str) -> None:
+    await asyncio.gather(*(vault.destroy(owner, WAIT_S) for owner in owners))
+
+
+async def story(disk: Disk) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    """A vault in which ann's and bob's keys lie, in two segments: hers and his."""
+    made(disk)
+    with opening(disk) as vault:
+        hers, his = await keep(vault, ANN), await keep(vault, BOB)
+    with opening(disk) as vault:
+        hers |= await keep(vault, ANN)
+        his |= await keep(vault, BOB)
+    return hers, his
+
+
+def slot_text(slots: bytes) -> bytes:
+    """The table key of generation 1 as the root has sealed it."""
+    return slots[SLOT_BYTES:].strip(b"\0").split()[-1]
