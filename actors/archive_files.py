@@ -10,9 +10,10 @@ import fcntl
 import io
 import os
 import shutil
+import stat
 import tarfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -120,11 +121,11 @@ def directory_sink(path: Path) -> Iterator[Sink]:
     """
     _refuse(path)
     draft = path.with_name(f".{path.name}{DRAFT}")
-    draft.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with _alone(os.open(draft, os.O_RDONLY | os.O_DIRECTORY), path):
-        for one in draft.iterdir():
-            one.unlink()
+    with _alone(draft, _directory, path):
         try:
+            _refuse(path)  # Whoever had the lock before may have taken the name.
+            for one in draft.iterdir():
+                one.unlink()
             yield DirectoryFiles(draft)
             sync_directory(draft)
             point("archive.written")
@@ -140,10 +141,10 @@ def tar_sink(path: Path) -> Iterator[Sink]:
     _refuse(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}{DRAFT}")
-    descriptor = os.open(draft, os.O_RDWR | os.O_CREAT, 0o600)
-    with _alone(descriptor, path), os.fdopen(os.dup(descriptor), "wb") as file:
-        file.truncate(0)
+    with _alone(draft, _file, path) as descriptor, os.fdopen(os.dup(descriptor), "wb") as file:
         try:
+            _refuse(path)
+            file.truncate(0)
             sink = TarSink(file)
             yield sink
             sink.close()
@@ -157,15 +158,51 @@ def tar_sink(path: Path) -> Iterator[Sink]:
 
 
 @contextmanager
-def _alone(draft: int, path: Path) -> Iterator[None]:
-    """Nobody else writes *path* until the block ends, which closes *draft*. Raises `Taken`."""
+def _alone(draft: Path, opened: Callable[[Path], int], path: Path) -> Iterator[int]:
+    """The descriptor of *draft*, as *opened* makes and opens it: nobody else writes *path* until
+    the block ends, and *draft* is no second name of anything. Raises `Taken`.
+    """
+    while True:
+        descriptor = opened(draft)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _ours(descriptor, draft):
+                yield descriptor
+                return
+        except BlockingIOError as error:
+            raise Taken(f"{path} is being written by another process") from error
+        finally:
+            os.close(descriptor)
+
+
+def _ours(descriptor: int, draft: Path) -> bool:
+    """Whether what we have locked is what lies at *draft*, and lies nowhere else.
+
+    Who was here before may have finished it between our opening and our lock; or it was killed
+    after it gave the file its name, and then only the other name of the file is removed.
+    """
+    locked = os.fstat(descriptor)
     try:
-        fcntl.flock(draft, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError as error:
-        raise Taken(f"{path} is being written by another process") from error
-    finally:
-        os.close(draft)
+        lies = draft.stat()
+    except FileNotFoundError:
+        return False
+    if not os.path.samestat(locked, lies):
+        return False
+    if stat.S_ISREG(locked.st_mode) and locked.st_nlink > 1:
+        draft.unlink()
+        return False
+    return True
+
+
+def _file(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+
+
+def _directory(path: Path) -> int:
+    while True:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with suppress(FileNotFoundError):  # Whoever was here before removes it when they end.
+            return os.open(path, os.O_RDONLY | os.O_DIRECTORY)
 
 
 def _refuse(path: Path) -> None:
@@ -186,8 +223,7 @@ def workplace(path: Path) -> Iterator[Path]:
 
     Raises `Taken` while another process works there.
     """
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with _alone(os.open(path, os.O_RDONLY | os.O_DIRECTORY), path):
+    with _alone(path, _directory, path):
         for one in path.iterdir():
             one.unlink()
         try:
