@@ -8,6 +8,7 @@ from end to end, or the owner, who vouches for the log as it is (`canopy vouch`)
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Literal, Never
 
 import msgspec
@@ -17,7 +18,7 @@ from msgspec import Struct
 from bus.faults import point
 from bus.group_commit import GroupCommit
 from bus.log import REMEDY
-from bus.marks import Reused, storage
+from bus.marks import storage
 from bus.storage import Storage
 from schemas.settings import Settings
 
@@ -110,19 +111,36 @@ def sound(settings: Settings, fault: Fault) -> None:
 
 
 async def heed(writer: GroupCommit, settings: Settings) -> Never:
-    """Let *writer* take nothing while the alarm stands, looking again and again, for ever."""
-    alarm = Alarm(storage(settings))
-    loop = asyncio.get_running_loop()
+    """Let *writer* take nothing while the alarm stands, looking again and again, for ever.
 
-    def reused(error: Reused) -> None:
-        fault = Fault("number_reused", error.seq, str(error))
-        loop.run_in_executor(None, alarm.sound, fault)
-
-    writer.reused = reused
+    What the writer has found itself is written down first: until that is so, it takes nothing.
+    """
+    alarm, mute = Alarm(storage(settings)), False
     try:
         while True:
-            standing = await asyncio.to_thread(alarm.standing)
-            writer.damaged = standing.words if standing else ""
-            await asyncio.sleep(settings.alarm_every_s)
+            writer.hurt.clear()
+            try:
+                await _look(alarm, writer)
+                mute = False
+            except OSError as error:
+                if not mute:
+                    journal.critical("alarm_unwritten", reason=str(error), remedy="make room")
+                mute = True  # Once is enough, and it is tried again and again.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(settings.alarm_every_s):
+                    await writer.hurt.wait()
     finally:
         alarm.close()
+
+
+async def _look(alarm: Alarm, writer: GroupCommit) -> None:
+    """Raises OSError when the alarm cannot be read or written: then *writer* stays as it is."""
+    found = writer.reused
+    if found is not None:
+        await asyncio.to_thread(alarm.sound, Fault("number_reused", found.seq, str(found)))
+        writer.reused = None
+    standing = await asyncio.to_thread(alarm.standing)
+    if standing is not None:
+        writer.damaged = standing.words
+    elif writer.reused is None:  # Another may have been found meanwhile.
+        writer.damaged = ""

@@ -76,8 +76,10 @@ class GroupCommit:
         self._group: asyncio.TaskGroup
         self.observe: Callable[[int, float], None] = lambda size, took_s: None
         """Told the size of each group commit, and how long it took to reach the disk."""
-        self.reused: Callable[[Reused], None] = lambda error: None
-        """Told when the broker gives a position a second time."""
+        self.reused: Reused | None = None
+        """The position that the broker gave a second time, until the alarm about it is written."""
+        self.hurt = asyncio.Event()
+        """Set when that is found."""
 
     async def append(self, header: Header, events: Sequence[Event], expected: int) -> int:
         if self._stopped:
@@ -230,7 +232,8 @@ class GroupCommit:
             await self._mark.reach(stored[-1])
         except Reused as error:
             self.damaged = str(error)
-            self.reused(error)
+            self.reused = self.reused or error
+            self.hurt.set()
             _all_failed(batch, Unacknowledged(str(error)))
             return
         except OSError as error:
