@@ -23,7 +23,7 @@ from typing import Any, Generic, TypeVar
 import structlog
 from pydantic import TypeAdapter, ValidationError
 
-from bus.clock import Clock, new_id
+from bus.clock import Clock, iso_ms, new_id
 from bus.codec import Undecodable
 from bus.log import Conflict, Damaged, Leaderless, Log, Unacknowledged, Unstored
 from bus.recall import refusal_of_command
@@ -45,6 +45,7 @@ from schemas.envelope import (
     Refused,
     Request,
     Sealable,
+    Timed,
 )
 from schemas.settings import Settings
 from schemas.upcasters import UPCASTERS
@@ -208,7 +209,8 @@ class Host:
                     "It has changed since you read it: read it again, then decide again.",
                     {"seq": loaded.seq},
                 )
-            events = aggregate.decide(request.command, loaded.state, request.author)
+            command = self._in_time(request.command)
+            events = aggregate.decide(command, loaded.state, request.author)
         except Refused:
             if await self._behind(aggregate, request.key, loaded):
                 return None
@@ -218,6 +220,13 @@ class Host:
         if await self._behind(aggregate, request.key, loaded):
             return None
         return Answer(seq=loaded.seq, author=request.author)
+
+    def _in_time(self, command: Command) -> Command:
+        """*command*, at no later time than this process believes that it is."""
+        if not isinstance(command, Timed):
+            return command
+        believed = iso_ms(self._clock.believed_ms())
+        return command.model_copy(update={"now": min(command.now, believed)})
 
     async def _behind(self, aggregate: Aggregate[Any], key: str, loaded: Loaded[Any]) -> bool:
         """Whether the log had news of the aggregate; *loaded* has caught up with it now."""

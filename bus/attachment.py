@@ -34,6 +34,7 @@ from bus.notary import Notary
 from bus.roles import Endpoint, Role
 from bus.signs import NatsSigns
 from bus.snapshots import BUCKET, BucketSnapshots
+from bus.steady import Steady
 from bus.telemetry import Telemetry
 from bus.topology import UNSEEN, Durable, Unfit, check, check_servers, ensure, present
 from bus.wire import BrokerLost, Wire
@@ -94,9 +95,17 @@ class Bus:
 
 @asynccontextmanager
 async def attached(
-    endpoint: Endpoint, role: Role, identity: Identity, settings: Settings, telemetry: Telemetry
+    endpoint: Endpoint,
+    role: Role,
+    identity: Identity,
+    settings: Settings,
+    telemetry: Telemetry,
+    steady: Steady | None = None,
 ) -> AsyncIterator[Bus]:
-    """The bus as *role* sees it, as long as the block lasts. Raises `bus.wire.BrokerLost`."""
+    """The bus as *role* sees it, as long as the block lasts. Raises `bus.wire.BrokerLost`.
+
+    *steady* is what this process believes of the wall clock; it outlives what is attached.
+    """
     if endpoint.external:
         await settle(endpoint, role, settings)
     async with (
@@ -112,8 +121,10 @@ async def attached(
         log.writer.damaged = damaged
         log.writer.observe = telemetry.stored
         wire.subscribe(APPENDED, lambda _reply, _header, data: log.nudge(data))
-        clock = Clock()
+        steady = steady or Steady(settings)
+        clock = Clock(believed_ms=steady.now_ms)
         await _catch_up(clock, log, stream["state"]["last_seq"])
+        steady.begin(clock.ms)
         commands = WireCommands(wire, settings.command_timeout_s)
         yield Bus(
             endpoint, role, settings, identity, telemetry, log, commands, clock, wire, connection

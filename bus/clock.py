@@ -60,8 +60,12 @@ def derived_id(prefix: str, *parts: str, digits: int = 16) -> str:
 class Clock:
     """A hybrid logical clock: readings never go back, whatever the wall clock does."""
 
-    def __init__(self, wall: Callable[[], int] = wall_ms) -> None:
+    def __init__(
+        self, wall: Callable[[], int] = wall_ms, believed_ms: Callable[[], int] | None = None
+    ) -> None:
         self._wall = wall
+        self.believed_ms = believed_ms or wall
+        """The wall time as far as it is believed: by this, things are destroyed (`bus.steady`)."""
         self._ms = 0
         self._counter = 0
 
@@ -80,6 +84,11 @@ class Clock:
         """Let later readings be greater than *clock*, read elsewhere."""
         ms, counter = int(clock[:12], 16), int(clock[12:], 16)
         self._ms, self._counter = max((self._ms, self._counter), (ms, counter))
+
+    @property
+    def ms(self) -> int:
+        """The wall time in the latest reading, here or observed; 0 when there was none."""
+        return self._ms
 
 
 def milliseconds(clock: str) -> int:

@@ -96,7 +96,7 @@ async def _serve(
             group.create_task(bus.gone())
             group.create_task(attend(bus.wire, bus.telemetry.memory))
             group.create_task(supervise("reads", reads.run, bus.settings, bus.telemetry))
-            looking = partial(expire, reads, bus.commands, bus.settings, wall_ms)
+            looking = partial(expire, reads, bus.commands, bus.settings, bus.clock.believed_ms)
             group.create_task(supervise("expiry", looking, bus.settings, bus.telemetry))
             group.create_task(supervise("live", gateway.live.run, bus.settings, bus.telemetry))
             await _answer(gateway, listener, opened)

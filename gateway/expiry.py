@@ -26,12 +26,12 @@ log = structlog.get_logger()
 
 
 async def expire(
-    reads: Reads, commands: Commands, settings: Settings, wall_ms: Callable[[], int]
+    reads: Reads, commands: Commands, settings: Settings, believed_ms: Callable[[], int]
 ) -> None:
-    """Delete what has expired, for ever."""
+    """Delete what has expired by the time that is believed (`bus.steady`), for ever."""
     while True:
         try:
-            await _expired(reads, commands, iso_ms(wall_ms()))
+            await _expired(reads, commands, iso_ms(believed_ms()))
         except (Unavailable, Behind) as later:
             log.info("expiry_delayed", reason=str(later))
         await asyncio.sleep(settings.expiry_every_s)

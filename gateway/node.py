@@ -33,6 +33,7 @@ from bus.lookout import begun
 from bus.recall import Memory
 from bus.roles import Endpoint, write_context
 from bus.server import BrokerStopped, broker
+from bus.steady import Steady
 from bus.telemetry import Telemetry
 from bus.vault import Vault
 from bus.vault_file import vault_in
@@ -79,7 +80,7 @@ async def up(settings: Settings, announce: Announce, environ: Mapping[str, str])
             await _one_identity(known, settings)
         identity = identify(settings.data_directory, passphrase(settings))
         telemetry = _telemetry("canopy", settings)
-        told = _Once(announce)
+        told, steady = _Once(announce), Steady(settings)
 
         async def once() -> None:
             with closing(vault_in(settings.data_directory, identity)) as vault:
@@ -91,8 +92,8 @@ async def up(settings: Settings, announce: Announce, environ: Mapping[str, str])
                 opened = _opened(settings, identity, endpoint, door, told)
                 here = LocalCommands(settings.command_timeout_s)
                 async with (
-                    attached(endpoint, "actors", identity, settings, telemetry) as actors,
-                    attached(endpoint, "gateway", identity, settings, telemetry) as bus,
+                    attached(endpoint, "actors", identity, settings, telemetry, steady) as actors,
+                    attached(endpoint, "gateway", identity, settings, telemetry, steady) as bus,
                     asyncio.TaskGroup() as group,
                 ):
                     actors.log.share(bus.log)
@@ -132,7 +133,7 @@ async def run_broker(settings: Settings, environ: Mapping[str, str]) -> None:
 
 async def run_actors(settings: Settings) -> None:
     """Run the actors alone, for ever; as many such processes as are wanted share the work."""
-    telemetry = _telemetry("canopy-actors", settings)
+    telemetry, steady = _telemetry("canopy-actors", settings), Steady(settings)
     known = await _external(settings)
 
     async def once() -> None:
@@ -141,7 +142,7 @@ async def run_actors(settings: Settings) -> None:
             await prepared(endpoint, settings, durables())
         with closing(vault_in(settings.data_directory, identity)) as vault:
             async with (
-                attached(endpoint, "actors", identity, settings, telemetry) as bus,
+                attached(endpoint, "actors", identity, settings, telemetry, steady) as bus,
                 asyncio.TaskGroup() as group,
             ):
                 log.info("actors_ready", url=endpoint.url)
@@ -154,7 +155,7 @@ async def run_actors(settings: Settings) -> None:
 
 async def run_gateway(settings: Settings, announce: Announce) -> None:
     """Run a gateway alone, for ever. *announce* hears of the first time that it answers."""
-    telemetry = _telemetry("canopy-gateway", settings)
+    telemetry, steady = _telemetry("canopy-gateway", settings), Steady(settings)
     door = Door(setup_code(), first_start=False)
     told = _Once(announce)
     known = await _external(settings)
@@ -170,7 +171,9 @@ async def run_gateway(settings: Settings, announce: Announce) -> None:
                 opened(gateway)
 
             with closing(vault_in(settings.data_directory, identity)) as vault:
-                async with attached(endpoint, "gateway", identity, settings, telemetry) as bus:
+                async with attached(
+                    endpoint, "gateway", identity, settings, telemetry, steady
+                ) as bus:
                     try:
                         await serve(bus, vault, door, socket, open_)
                     finally:

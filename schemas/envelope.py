@@ -41,6 +41,15 @@ class Command(Message):
     kind: str
 
 
+class Timed(Command):
+    """A wish whose answer depends on the time: `now` (ISO 8601 in UTC, with milliseconds).
+
+    Whoever decides does not take its word for it: no later time counts than he himself believes.
+    """
+
+    now: str
+
+
 class Event(Message):
     """A fact. Its `kind` is a past participle (`message_posted`)."""
 

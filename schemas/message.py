@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from schemas.envelope import Command, Event, Id, Message, Sealable
+from schemas.envelope import Command, Event, Id, Message, Sealable, Timed
 from schemas.erasure import ContentErased, RecordErasure
 
 MessageType = Literal["text", "system", "file", "image", "link", "thread_reply"]
@@ -58,11 +58,10 @@ class DeleteMessage(Command):
     kind: Literal["delete_message"] = "delete_message"
 
 
-class ExpireMessage(Command):
+class ExpireMessage(Timed):
     """What the node wishes of a message that has outlived its `expires_at`, at the time `now`."""
 
     kind: Literal["expire_message"] = "expire_message"
-    now: str
 
 
 class ToggleReaction(Command):

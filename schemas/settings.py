@@ -169,6 +169,21 @@ class Settings(BaseModel):
     expiry_every_s: float = _knob(
         10.0, "seconds", "Between looks for private messages that have expired.", gt=0
     )
+    clock_tolerance_s: float = _knob(
+        60.0, "seconds", "That the wall clock may run ahead of what has passed, undoubted.", gt=0
+    )
+    clock_ahead_max_s: float = _knob(
+        7 * 86_400.0,
+        "seconds",
+        "That it may be ahead of the last commit when a process begins.",
+        gt=0,
+    )
+    clock_grace_s: float = _knob(
+        86_400.0,
+        "seconds",
+        "A doubted wall clock must stand so long until things expire by it.",
+        gt=0,
+    )
 
     # --- Reading ----------------------------------------------------------------------------------
     read_wait_s: float = _knob(2.0, "seconds", "A read waits for the position it asks for.", gt=0)
