@@ -228,9 +228,9 @@ class _Entrance:
         left = buckets.told(buckets.take(principal.id or call.address))
         call.request[LEFT] = {"RateLimit": left, "RateLimit-Policy": buckets.policy}
         policy.admit(principal, route.verb)
-        at = past.asked(call.request.query) if not self._writes else None
+        at = past.asked(query)
         if at is not None and not route.past:
-            raise refuse("no_past")
+            raise past.none(route.method, route.body)
         for name, pattern in self._parameters:
             if not pattern.fullmatch(call.path[name]):
                 raise refuse(ABSENT[name])

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
+from pydantic import BaseModel
 
 from actors.commit import queries
 from bus.clock import iso_ms
@@ -140,6 +141,15 @@ class Past:
 def asked(query: Mapping[str, str]) -> str | None:
     """What `?at=` says, None when it is not there."""
     return query.get(AT)
+
+
+def none(method: str, body: type[BaseModel] | None) -> Refused:
+    """What `?at=` of a route that has no past is answered with."""
+    if body is not None and AT in body.model_fields:
+        return refuse("no_past", "Name `at` in the body of this request, not in its query.")
+    if method != "GET":
+        return refuse("no_past", "Ask again without `at`: changes are made at present.")
+    return refuse("no_past")
 
 
 def _milliseconds(text: str) -> int:

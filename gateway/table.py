@@ -128,7 +128,7 @@ class Route:
             codes |= {"scope_missing"}
         if self.past:
             codes |= set(PAST)
-        elif not self.writes:
+        else:
             codes |= {"no_past"}
         if self.writes:
             codes |= {"csrf_failed", "invalid_header", "invalid_body"}

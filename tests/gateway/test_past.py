@@ -293,6 +293,26 @@ async def test_what_is_only_true_now_has_no_past(tmp_path: Path) -> None:
     assert {problem["code"] for _, _, problem in told} == {"no_past"}
 
 
+async def test_nothing_is_changed_in_the_past(ann: Caller) -> None:
+    """Nor is a statement answered from the present: its moment stands in the body."""
+    one = await said_in(ann, "one")
+    path = f"/channels/general/messages/{one['id']}"
+    tried = [
+        await ann.call(method, f"{address}?at={one['seq']}", body)
+        for method, address, body in (
+            ("DELETE", path, None),
+            ("PATCH", path, {"content": "two"}),
+            ("POST", "/channels/messages", {"channel_id": "general", "content": "three"}),
+            ("POST", "/sql", {"query": "SELECT 1"}),
+        )
+    ]
+    page = await ann.get("/channels/general/messages")
+
+    assert [(status, told["code"]) for status, _, told in tried] == [(400, "no_past")] * 4
+    assert "in the body" in tried[-1][2]["detail"]
+    assert [each["content"] for each in page["messages"]] == ["one"]
+
+
 async def test_the_log_ends_where_the_past_does(ann: Caller) -> None:
     seq = (await said_in(ann, "one"))["seq"]
     await said_in(ann, "two")
