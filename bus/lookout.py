@@ -80,6 +80,8 @@ async def begun(endpoint: Endpoint, settings: Settings) -> bool:
     async with wired(endpoint, "gateway", settings) as wire:
         try:
             return bool((await JetStreamLog.info(wire, settings))["state"]["last_seq"])
+        except Leaderless as error:
+            raise BrokerLost(str(error)) from error
         except BrokerLost:
             if wire.lost.done():
                 raise

@@ -29,6 +29,7 @@ from bus.crypto import Identity
 from bus.disk import UNWRITABLE, roomy
 from bus.holding import hold
 from bus.identity_file import FILE, IdentityUnusable, identify
+from bus.log import Leaderless
 from bus.lookout import begun
 from bus.recall import Memory
 from bus.roles import Endpoint, write_context
@@ -308,7 +309,7 @@ async def renewed(
         while True:
             try:
                 await once()
-            except* (BrokerLost, BrokerStopped, OSError) as lost:
+            except* (BrokerLost, BrokerStopped, Leaderless, OSError) as lost:
                 leaves = _leaves(lost)
                 if not any(_is_of_the_disk(error) for error in leaves):
                     failures.append(asyncio.get_running_loop().time())
