@@ -6,14 +6,19 @@ durably, and never made anew beside a log that an earlier identity has written.
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import stat
 from base64 import b64decode, b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from bus.crypto import SECRET_BYTES, Cost, Identity, Secrets, identity, lock, new_secrets, unlock
 from bus.files import written
+from bus.storage import lock_file
 
 FILE = "identity.json"
 LOG_DIRECTORY = Path("nats", "jetstream")
@@ -44,31 +49,58 @@ def identify(directory: Path, passphrase: str | None = None, cost: Cost | None =
         made = identity(new_secrets())
         written(path, json.dumps(_record(made, passphrase, cost), indent=1), replace=False)
         return made
-    record = _read(path)
+    with _alone(directory):
+        record = _read(path)
     found = _revive(path, record, passphrase)
-    if passphrase is not None and "locked" not in record:
-        sealed = _record(found, passphrase, cost)
-        written(
-            path, json.dumps(sealed | {k: record[k] for k in ("vault",) if k in record}, indent=1)
-        )
+    if passphrase is None or "locked" in record:
+        return found
+    sealed = _record(found, passphrase, cost)
+    with _alone(directory):
+        record = _read(path)  # Another process may have named the vault, or sealed it, meanwhile.
+        if "locked" in record:
+            return _revive(path, record, passphrase)
+        _rewrite(path, sealed | {k: record[k] for k in ("vault",) if k in record})
     return found
 
 
 def vault_name(directory: Path) -> str:
     """The vault that belongs to the identity in *directory*; empty while it has none yet."""
-    return str(_read(directory / FILE).get("vault", ""))
+    with _alone(directory):
+        return str(_read(directory / FILE).get("vault", ""))
 
 
 def name_vault(directory: Path, name: str) -> None:
     """From now on the identity in *directory* is nothing without the vault of that *name*."""
     path = directory / FILE
-    written(path, json.dumps(_read(path) | {"vault": name}, indent=1))
+    with _alone(directory):
+        _rewrite(path, _read(path) | {"vault": name})
 
 
 def keep(directory: Path, made: Identity, passphrase: str | None, cost: Cost | None = None) -> None:
     """*made* is the identity of the node in *directory*, which had none: its log was restored."""
     record = _record(made, passphrase, cost or Cost())
     written(directory / FILE, json.dumps(record, indent=1), replace=False)
+
+
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Nobody else reads or changes the identity in *directory* until the block ends."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        lock_file(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _rewrite(path: Path, record: dict[str, Any]) -> None:
+    """*record* is what the identity says; of what it said, the blocks hold zeros: the secrets may
+    have lain open in it. A crash in between leaves them in a file that is gone (ADR 0016)."""
+    with path.open("r+b") as before:
+        written(path, json.dumps(record, indent=1))
+        before.write(b"\0" * os.fstat(before.fileno()).st_size)
+        before.flush()
+        os.fsync(before.fileno())
 
 
 def _refuse_beside_a_log(directory: Path) -> None:

@@ -108,7 +108,7 @@ class Directory:
     def locked(self, name: str, *, shared: bool = False) -> Iterator[None]:
         descriptor = os.open(self.path / f".{name}.lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            _lock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+            lock_file(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
             yield
         finally:
             os.close(descriptor)
@@ -164,8 +164,8 @@ def stored_by(opened: Callable[[Path], Storage]) -> Iterator[None]:
         _Machine.opened = before
 
 
-def _lock(descriptor: int, kind: int) -> None:
-    """The kernel's own lock, which dies with its holder. Raises TimeoutError."""
+def lock_file(descriptor: int, kind: int) -> None:
+    """The kernel's own lock (`fcntl.LOCK_…`), which dies with its holder. Raises TimeoutError."""
     until_s = monotonic() + LOCK_TIMEOUT_S
     while True:
         try:

@@ -10,8 +10,8 @@ from pathlib import Path
 from secrets import token_hex
 
 from bus.crypto import Identity
-from bus.identity_file import name_vault, vault_name
-from bus.key_table import KeyTable
+from bus.identity_file import FILE, name_vault, vault_name
+from bus.key_table import KeyTable, VaultUnusable
 from bus.storage import Directory
 from bus.vault import LOCK, Vault
 
@@ -28,6 +28,7 @@ def vault_in(directory: Path, identity: Identity) -> Vault:
     with storage.locked(LOCK):
         name = vault_name(directory)
         if not name:
+            _refuse_over_another(storage, where)
             name = token_hex(8)
             KeyTable(storage, identity, name, where).create()
             name_vault(directory, name)
@@ -36,6 +37,18 @@ def vault_in(directory: Path, identity: Identity) -> Vault:
     except BaseException:
         storage.close()
         raise
+
+
+def _refuse_over_another(storage: Directory, where: str) -> None:
+    """An identity that names no vault is not this one's, once something was kept in it: segments,
+    and tables but the first, come after the name. What was just begun may be begun again."""
+    used = [one for one in storage.names() if one.startswith(("segment-", "table-"))]
+    if any(one != "table-1" for one in used):
+        raise VaultUnusable(
+            f"{where} holds keys, but {FILE} beside it names no vault: it is older than they are. "
+            f"Put back the {FILE} that belongs to this vault, both of one backup; a new vault is "
+            "never made over another."
+        )
 
 
 def vault_after(directory: Path, identity: Identity, following: int) -> None:

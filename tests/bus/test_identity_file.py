@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bus.crypto import Cost, PassphraseWrong
-from bus.identity_file import FILE, IdentityUnusable, PassphraseMissing, identify
+from bus.identity_file import FILE, IdentityUnusable, PassphraseMissing, identify, name_vault
 
 CHEAP = Cost(passes=1, memory_bytes=8192)
 
@@ -75,3 +75,16 @@ def test_an_identity_that_contradicts_itself_is_refused(tmp_path: Path, part: st
 
     with pytest.raises(IdentityUnusable, match="damaged"):
         identify(tmp_path)
+
+
+def test_nothing_of_an_open_identity_is_left_once_it_is_sealed(tmp_path: Path) -> None:
+    """Neither of what lay there last, nor of what lay there before the vault was named."""
+    identify(tmp_path)
+    with (tmp_path / FILE).open("rb") as first:
+        name_vault(tmp_path, "0123456789abcdef")
+        with (tmp_path / FILE).open("rb") as second:
+            identify(tmp_path, "correct horse", CHEAP)
+            left = first.read() + second.read()
+
+    assert left.strip(b"\0") == b""
+    assert len(left) > 0

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from bus import identity_file
 from bus.crypto import Cost, Identity
-from bus.identity_file import identify, vault_name
+from bus.identity_file import FILE, identify, name_vault, vault_name
 from bus.key_table import SLOTS, VaultUnusable
 from bus.vault_file import vault_in
 from tests.bus.vaults import WAIT_S
@@ -77,3 +79,42 @@ async def test_a_vault_that_was_not_finished_is_begun_again(tmp_path: Path) -> N
     vault.close()
 
     assert _found(tmp_path, node, kept.name) == kept.key
+
+
+@pytest.mark.parametrize("left", ["segment", "table"])
+async def test_an_older_identity_wipes_no_vault(tmp_path: Path, left: str) -> None:
+    """One from before the vault had its name, whether or not all of its keys are destroyed."""
+    identify(tmp_path)
+    old = (tmp_path / FILE).read_text()
+    node, _, _ = await _used(tmp_path)
+    if left == "table":
+        vault = vault_in(tmp_path, node)
+        await vault.destroy("message.c1.m1", WAIT_S)
+        vault.close()
+    there = sorted(one.name for one in (tmp_path / "vault").iterdir())
+    (tmp_path / FILE).write_text(old)
+
+    with pytest.raises(VaultUnusable, match=r"names no vault.*backup"):
+        vault_in(tmp_path, node)
+    assert sorted(one.name for one in (tmp_path / "vault").iterdir()) == there
+
+
+@pytest.mark.parametrize("meanwhile", [None, "correct horse"])
+def test_sealing_forgets_no_vault_that_was_named_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, meanwhile: str | None
+) -> None:
+    """By a process that may have sealed the identity as well."""
+    made = identify(tmp_path)
+    lock = identity_file.lock
+
+    def overtaken(*words: Any) -> Any:
+        monkeypatch.setattr(identity_file, "lock", lock)
+        identify(tmp_path, meanwhile, CHEAP)
+        name_vault(tmp_path, "0123456789abcdef")
+        return lock(*words)
+
+    monkeypatch.setattr(identity_file, "lock", overtaken)
+    found = identify(tmp_path, "correct horse", CHEAP)
+
+    assert found == made == identify(tmp_path, "correct horse", CHEAP)
+    assert vault_name(tmp_path) == "0123456789abcdef"
