@@ -156,7 +156,9 @@ class Host:
         outcome = "refused" if answer.refused else "replayed" if answer.replayed else "done"
         self._telemetry.command(request.noun, kind, outcome)
         memory, step = self._telemetry.memory, f"decide {kind}"
-        memory.step(step, began_s, request.id, request.correlation, note=outcome)
+        memory.step(
+            step, began_s, request.id, request.correlation, note=outcome, author=request.author
+        )
         return answer
 
     async def _decided(self, request: Request, traceparent: str) -> Answer:
@@ -262,7 +264,9 @@ class Host:
         with self._telemetry.span("append", traceparent):
             seq = await self._log.append(header, events, loaded.seq)
         memory = self._telemetry.memory
-        memory.step("append", began_s, request.id, request.correlation, seq, seq)
+        memory.step(
+            "append", began_s, request.id, request.correlation, seq, seq, author=request.author
+        )
         commit = Commit(header, events, seq)
         if loaded.seq:
             _fold(aggregate, loaded, commit)

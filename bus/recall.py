@@ -54,7 +54,7 @@ class Span(Struct, frozen=True, omit_defaults=True):
     last: int = 0
     note: str = ""
     author: str = ""
-    """Who asked, of a request."""
+    """Whose request or command it was; empty for what is shared, and for who did not sign in."""
     process: str = ""
 
 

@@ -195,7 +195,7 @@ class Call:
             answer = await self.gateway.commands.send(request)
         finally:
             memory = self.gateway.telemetry.memory
-            memory.step("command", began_s, wish, self.correlation)
+            memory.step("command", began_s, wish, self.correlation, author=request.author)
         point("command.answered")
         self.gateway.seen.note(self.principal.id, answer.seq)
         if noun in SETTLED:

@@ -1,9 +1,10 @@
 """From what processes remember to the tree of one command: request → command → decide → append →
 fold and push, and from a commit on to the commands that it has called for.
 
-Steps of one command are tied by its id, commands of one request by their correlation, commits by
-`parent`; folds and pushes, which many commits share, by positions. What no process remembers any
-more is told as far as the log knows it: a commit and its time.
+Steps of one command are tied by its id, and by it to its request; commits by `parent`; folds and
+pushes, which many commits share, by positions. Clients choose correlations, and many requests may
+share one: by it, and by its author and time, a command is tied only when no request bears its id.
+What no process remembers any more is told as far as the log knows it: a commit and its time.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ class _Node:
     cause: str = ""
     seq: int | None = None
     note: str = ""
+    author: str = ""
+    correlation: str = ""
     steps: list[_Node] = field(default_factory=list)
 
     def told(self, start_ms: float) -> Row:
@@ -53,10 +56,11 @@ class _Node:
 def tree(spans: Iterable[Span], commits: Mapping[int, Row]) -> tuple[list[Row], bool]:
     """The first steps with all that followed, and whether every commit's are remembered."""
     spans = sorted(spans, key=lambda one: one.began_ms)
-    requests = {one.correlation: _node(one) for one in spans if _kind(one) == ""}
+    roots = [_node(one) for one in spans if _kind(one) == ""]
+    requests = tuple(roots)
     by_cause: dict[str, list[Span]] = {}
     for one in spans:
-        if _kind(one) in WITHIN:
+        if within(one):
             by_cause.setdefault(one.cause, []).append(one)
     stored = {row["cause"]: row for row in commits.values()}
     tops, ends, whole = _commands(by_cause, stored)
@@ -64,16 +68,33 @@ def tree(spans: Iterable[Span], commits: Mapping[int, Row]) -> tuple[list[Row], 
         if span.name in SHARED:
             for seq in [seq for seq in ends if span.first <= seq <= span.last]:
                 ends[seq].steps.append(_node(span))
-    roots = list(requests.values())
-    correlations = {cause: steps[0].correlation for cause, steps in by_cause.items()}
-    correlations |= {cause: row["correlation"] for cause, row in stored.items()}
     seqs = {row["id"]: seq for seq, row in commits.items()}
     for cause, nodes in tops.items():
-        above = ends.get(seqs.get(stored[cause]["parent"], 0)) if cause in stored else None
-        above = above or requests.get(correlations.get(cause, ""))
-        (roots if above is None else above.steps).extend(nodes)
+        parent = ends.get(seqs.get(stored[cause]["parent"], 0)) if cause in stored else None
+        for node in nodes:
+            above = parent or _request(requests, node)
+            (roots if above is None else above.steps).append(node)
     start_ms = min((one.began_ms for one in roots), default=0.0)
     return [one.told(start_ms) for one in sorted(roots, key=lambda one: one.began_ms)], whole
+
+
+def _request(requests: Iterable[_Node], node: _Node) -> _Node | None:
+    """The request that the command *node* was part of: the last one of its id that had begun, else
+    the last one of its correlation and author. None when it was part of none of *requests*."""
+    same = [one for one in requests if one.cause and one.cause == node.cause]
+    begun = [one for one in same if one.began_ms <= node.began_ms]
+    if same:  # A retry bears the id of what it repeats; clocks of two processes may differ.
+        return (begun or same)[-1]
+    akin = [
+        one
+        for one in requests
+        if node.correlation
+        and one.correlation == node.correlation
+        and one.author in ("", node.author)
+        and one.began_ms <= node.began_ms
+    ]
+    running = [one for one in akin if one.began_ms + (one.took_ms or 0) >= node.began_ms]
+    return next(reversed(running or akin), None)
 
 
 def _commands(
@@ -93,6 +114,7 @@ def _commands(
             whole = False
             end = _Node(FORGOTTEN, _ms(row["time"]), None, "log", cause)
             end.note = ", ".join(row["kinds"])
+            end.author, end.correlation = row["author"], row["correlation"]
             tops[cause].append(end)
         end.seq = row["seq"]
         ends[row["seq"]] = end
@@ -120,6 +142,11 @@ def _holds(outer: Span, inner: Span) -> bool:
     return deeper and inner.began_ms <= outer.began_ms + outer.took_ms
 
 
+def within(span: Span) -> bool:
+    """Whether *span* is a step of one command."""
+    return _kind(span) in WITHIN
+
+
 def _kind(span: Span) -> str:
     """`command`, `decide`, `append`, `fold` or `push`; empty for a request."""
     word = span.name.partition(" ")[0]
@@ -127,7 +154,10 @@ def _kind(span: Span) -> str:
 
 
 def _node(span: Span) -> _Node:
-    return _Node(span.name, span.began_ms, span.took_ms, span.process, span.cause, note=span.note)
+    return _Node(
+        span.name, span.began_ms, span.took_ms, span.process, span.cause,
+        note=span.note, author=span.author, correlation=span.correlation,
+    )  # fmt: skip
 
 
 def _ms(time: str) -> float:

@@ -29,22 +29,20 @@ async def read_trace(call: Call) -> Reply:
 
 
 def _seen(call: Call, found: chain.Chain, known: list[Known]) -> list[Span]:
-    """The steps that the caller may see; of those that many commits share, the positions tell."""
-    remembered = [span for one in known for span in one.spans]
-    mine = {
-        name
-        for span in remembered
-        if span.author and span.author == call.principal.id
-        for name in (span.cause, span.correlation)
-    }
-    allowed = chain.ids(found.commits.values()) | mine - {""}
+    """The steps that the caller may see: of commands that he sent or whose commits he may see, and
+    of his own requests; of those that many commits share, the positions tell.
+
+    Never by the correlation: clients choose it, and who knows it could open what others did.
+    """
+    causes = {row["cause"] for row in found.commits.values()}
     return [
         span
-        for span in remembered
+        for one in known
+        for span in one.spans
         if chain.sees_all(call)
-        or not (span.cause or span.correlation)
-        or span.cause in allowed
-        or span.correlation in allowed
+        or span.name in spans.SHARED
+        or "" != span.author == call.principal.id
+        or (span.cause in causes and spans.within(span))
     ]
 
 

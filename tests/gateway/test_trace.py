@@ -100,6 +100,39 @@ async def test_one_sees_the_steps_of_ones_own_and_of_what_one_may_see(
     assert foreign["code"] == unknown["code"] == "cause_absent"
 
 
+async def test_a_correlation_opens_nothing_of_what_others_did(canopy: Canopy, ann: Caller) -> None:
+    """Clients choose it: Bob learns Ann's, and sends it too."""
+    bob = await canopy.register("bob")
+    den = (await ann.post("/channels", {"name": "den", "type": "private"}))["channel"]["id"]
+    for nth, channel in enumerate(("general", den, den)):
+        body = {"channel_id": channel, "content": "x"}
+        task = {"X-Correlation-ID": "task-7" if nth < 2 else "task-8"}
+        await ann.ok("POST", "/channels/messages", body, **task)
+    key = {"label": "k", "permissions": ["read_feed"]}
+    await ann.ok("POST", "/keys", key, X_Correlation_ID="task-7")
+    shared = await bob.get("/trace/task-7")
+    before, _, _ = await bob.call("GET", "/trace/task-8")
+    await bob.ok("GET", "/channels", None, X_Correlation_ID="task-7")
+    await bob.ok("GET", "/channels", None, X_Correlation_ID="task-8")
+    joined, hijacked = await bob.get("/trace/task-7"), await bob.get("/trace/task-8")
+    whole = await ann.get("/trace/task-7")
+
+    assert [one["name"] for one in shared["steps"]] == ["command"]
+    assert "create_key" not in str(shared)
+    assert before == 404
+    assert names(hijacked["steps"][0]) == ["GET /channels"]
+    assert len(hijacked["steps"]) == 1
+    assert [one["name"] for one in joined["steps"]] == ["command", "GET /channels"]
+    assert joined["steps"][1]["steps"] == []
+    assert [one["name"] for one in whole["steps"]] == [
+        "POST /channels/messages",
+        "POST /channels/messages",
+        "POST /keys",
+        "GET /channels",
+    ]
+    assert [len(one["steps"]) for one in whole["steps"]] == [1, 1, 1, 0]
+
+
 async def test_every_process_says_what_it_remembers(tmp_path: Path) -> None:
     """Those that are connected to the broker; each is heard once."""
     knobs = settings(tmp_path)
@@ -180,3 +213,25 @@ def test_a_command_that_is_sent_twice_is_two_branches() -> None:
         ["command", ["decide x"]],
     ]
     assert whole
+
+
+def test_requests_of_one_correlation_stay_apart() -> None:
+    """Each has the commands that bear its id, and those steps of its own that bear another."""
+    spans = [
+        Span("POST /a", 0, 10, "c1", "k", author="ann"),
+        Span("command", 1, 2, "c1", "k", author="ann"),
+        Span("command", 5, 2, "s1", "k", author="ann"),
+        Span("POST /b", 20, 10, "c2", "k", author="ann"),
+        Span("command", 21, 2, "c2", "k", author="ann"),
+        Span("GET /c", 30, 10, "c3", "k", author="bob"),
+        Span("command", 32, 2, "s2", "k", author="ann"),
+        Span("command", 33, 2, "s3", "k", author="cyd"),
+    ]
+    steps, _ = tree(spans, {})
+
+    assert [(one["name"], [below["cause"] for below in one["steps"]]) for one in steps] == [
+        ("POST /a", ["c1", "s1"]),
+        ("POST /b", ["c2", "s2"]),
+        ("GET /c", []),
+        ("command", []),
+    ]
