@@ -13,6 +13,11 @@ import pytest
 from tests.canopy import PASSWORD, Caller, Canopy, running
 
 LIVE = "/api/v1/live"
+DEADLINE_S = 20.0
+
+
+class Unseen(Exception):
+    """A frame that must come did not."""
 
 
 def page(canopy: Canopy, **headers: str) -> Any:
@@ -22,11 +27,16 @@ def page(canopy: Canopy, **headers: str) -> Any:
 
 
 async def first(socket: aiohttp.ClientWebSocketResponse, kind: str = "hello") -> dict[str, Any]:
-    """The next frame of one type."""
-    while True:
-        frame: dict[str, Any] = json.loads(await socket.receive_str(timeout=10))
-        if frame["type"] == kind:
-            return frame
+    """The next frame of one type. Raises `Unseen` when others come, and it does not."""
+    others: list[Any] = []
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            while (frame := json.loads(await socket.receive_str()))["type"] != kind:
+                others.append(frame)
+    except TimeoutError as error:
+        raise Unseen(f"no {kind} in {DEADLINE_S} s, but {others}") from error
+    said: dict[str, Any] = frame
+    return said
 
 
 async def refusal(canopy: Canopy, **headers: str) -> int:
