@@ -8,7 +8,9 @@ DEV := $(VENV)/.dev-$(shell cat requirements-dev.txt pyproject.toml 2>/dev/null 
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' --quiet
-PYTEST := -n auto --cov --cov-report=term --cov-report=xml
+# One more than there are cores: many tests wait for a disk, a broker, or a process to die.
+WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+PYTEST := -n $(WORKERS) --dist worksteal --cov --cov-report=term --cov-report=xml
 ARGS ?=
 
 .DEFAULT_GOAL := help
