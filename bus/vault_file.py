@@ -6,12 +6,13 @@ missing, half there or another one's is refused, and never replaced by a new one
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from secrets import token_hex
 
 from bus.crypto import Identity
 from bus.identity_file import FILE, name_vault, vault_name
-from bus.key_table import KeyTable, VaultUnusable
+from bus.key_table import SLOTS, KeyTable, VaultUnusable
 from bus.storage import Directory
 from bus.vault import LOCK, Vault
 
@@ -61,3 +62,17 @@ def vault_after(directory: Path, identity: Identity, following: int) -> None:
     finally:
         storage.close()
     name_vault(directory, name)
+
+
+def overwrite_keys(directory: Path) -> None:
+    """Nothing opens the vault in *directory* any more, if there is one, nor is the identity beside
+    it one: both are about to be removed, which by itself leaves their bytes on the disk."""
+    slots = [
+        *(directory / DIRECTORY).glob(f"{SLOTS}*"),
+        *(directory / DIRECTORY).glob(f".{SLOTS}.*"),
+    ]
+    for path in (*slots, *directory.glob(f"{FILE}*"), *directory.glob(f".{FILE}.*")):
+        with path.open("r+b") as file:
+            file.write(b"\0" * path.stat().st_size)
+            file.flush()
+            os.fdatasync(file.fileno())

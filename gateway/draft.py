@@ -18,6 +18,7 @@ from bus.faults import point
 from bus.files import sync_directory, written
 from bus.holding import FILE as LOCK
 from bus.identity_file import FILE, RESTORING
+from bus.vault_file import overwrite_keys
 
 PLAN = "restore.json"
 
@@ -81,8 +82,9 @@ class Draft:
         self.discard()
 
     def discard(self) -> None:
-        """There is no draft."""
+        """There is no draft, and nothing opens what lay in its vault."""
         if self.path.exists():
+            overwrite_keys(self.path)
             shutil.rmtree(self.path)
             sync_directory(self._data)
 

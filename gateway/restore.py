@@ -37,7 +37,7 @@ from bus.refill import refill
 from bus.server import broker
 from bus.telemetry import Telemetry
 from bus.vault_file import DIRECTORY as VAULT
-from bus.vault_file import vault_after
+from bus.vault_file import overwrite_keys, vault_after
 from gateway.__main__ import PROJECTIONS
 from gateway.backup import Progress, Room
 from gateway.draft import Draft
@@ -182,6 +182,7 @@ class Making:
 
     def _identify(self, node: Identity, keys: KeyCopy | None) -> None:
         """The draft has an identity, and the vault that goes with it."""
+        overwrite_keys(self._draft.path)
         for one in (self._draft.path / FILE, self._draft.path / VAULT):
             _gone(one)  # An earlier attempt has made another.
         keep(self._draft.path, node, passphrase(self._settings))

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from bus import identity_file
-from bus.crypto import Cost, Identity
+from bus.crypto import Cost, Identity, lock
 from bus.identity_file import FILE, identify, name_vault, vault_name
 from bus.key_table import SLOTS, VaultUnusable
 from bus.vault_file import vault_in
@@ -105,15 +104,14 @@ def test_sealing_forgets_no_vault_that_was_named_meanwhile(
 ) -> None:
     """By a process that may have sealed the identity as well."""
     made = identify(tmp_path)
-    lock = identity_file.lock
 
     def overtaken(*words: Any) -> Any:
-        monkeypatch.setattr(identity_file, "lock", lock)
+        monkeypatch.setattr("bus.identity_file.lock", lock)
         identify(tmp_path, meanwhile, CHEAP)
         name_vault(tmp_path, "0123456789abcdef")
         return lock(*words)
 
-    monkeypatch.setattr(identity_file, "lock", overtaken)
+    monkeypatch.setattr("bus.identity_file.lock", overtaken)
     found = identify(tmp_path, "correct horse", CHEAP)
 
     assert found == made == identify(tmp_path, "correct horse", CHEAP)

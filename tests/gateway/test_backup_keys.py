@@ -11,7 +11,7 @@ import pytest
 from actors.archive import KEYS
 from actors.archive_files import Damaged
 from bus.crypto import PassphraseWrong
-from bus.identity_file import RESTORING, identify
+from bus.identity_file import FILE, RESTORING, identify
 from bus.vault_file import vault_in
 from gateway.backup import backup
 from gateway.cli.exits import Failure
@@ -221,3 +221,32 @@ async def test_changed_keys_are_found_before_anything_is_made(tmp_path: Path) ->
     with pytest.raises(Damaged, match=KEYS):
         await restore(settings(tmp_path / "new"), tmp_path / "b", quiet, Wish(SECRET))
     assert not (tmp_path / "new" / RESTORING).exists()
+
+
+@pytest.mark.parametrize("again", [True, False])
+async def test_a_restore_that_was_killed_leaves_no_keys_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, again: bool
+) -> None:
+    """Whether it is run again, or another archive is restored in its place."""
+    old, new = settings(tmp_path / "old"), settings(tmp_path / "new")
+    async with fresh_bus(old):
+        await kept(old.data_directory, "message.c.m1")
+    await backup(old, tmp_path / "b", quiet, SECRET)
+    await backup(old, tmp_path / "other", quiet)
+    with monkeypatch.context() as killed:
+        killed.setattr("gateway.restore.erase", _die)
+        with pytest.raises(KeyboardInterrupt):
+            await restore(new, tmp_path / "b", quiet, Wish(SECRET))
+    draft = tmp_path / "new" / RESTORING
+    with (draft / "vault" / "keys").open("rb") as slots, (draft / FILE).open("rb") as root:
+        await restore(
+            new, tmp_path / ("b" if again else "other"), quiet, Wish(SECRET if again else None)
+        )
+        left = slots.read() + root.read()
+
+    assert left == b"\0" * len(left)
+    assert len(left) > 2 * 4096
+
+
+async def _die(*_: object) -> None:
+    raise KeyboardInterrupt
