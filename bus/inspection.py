@@ -7,17 +7,19 @@ anew with the log as it is (ADR 0015).
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
 from bus.alarm import Alarm, Broken, Fault
 from bus.chain import GENESIS, Place, alone
+from bus.connection import RETRY_S
 from bus.ledger import EVERY, Ledger, Proof, chained
 from bus.log import Log, Missing, Stored
-from bus.marks import PREFIX, MarksDamaged, marks
+from bus.marks import PREFIX, MarksDamaged, marks, path, storage
 from bus.storage import Storage
 from bus.topology import LogState
+from schemas.settings import Settings
 
 
 class Look(Protocol):
@@ -97,6 +99,60 @@ class Known(Struct, frozen=True):
         reaches(state, self.highest)
         whole(state)
         return self.ledger
+
+
+class End(NamedTuple):
+    """Where a log ends, and where it must end at least: what had been acknowledged before."""
+
+    head: int
+    acknowledged: int
+
+    def fault(self) -> Fault | None:
+        """The tail that is lost, if one is."""
+        if self.head >= self.acknowledged:
+            return None
+        text = f"the log ends at {self.head}, and {self.acknowledged} was acknowledged"
+        return Fault("tail_lost", self.head + 1, text)
+
+
+async def end_of(log: Log, settings: Settings) -> End:
+    """Where the log ends. In a cluster, a leader that was elected a moment ago may be about to
+    catch up with what was acknowledged: after `nats_silence_s` it is believed as it is.
+
+    Marks that cannot be read say nothing here: whoever writes has sounded the alarm.
+    """
+    acknowledged = await asyncio.to_thread(_acknowledged, settings, log.epoch)
+    time = asyncio.get_running_loop().time
+    until_s = time() + settings.nats_silence_s
+    while True:
+        end = End(await log.head(), acknowledged)
+        if not settings.nats_url or end.fault() is None or time() > until_s:
+            return end
+        await asyncio.sleep(RETRY_S)
+
+
+def _acknowledged(settings: Settings, epoch: str) -> int:
+    if not path(settings).exists():
+        return 0
+    kept = storage(settings)
+    try:
+        known = Known.load(kept)
+    except MarksDamaged:
+        return 0
+    finally:
+        kept.close()
+    return known.highest if known.epochs == {epoch} else 0
+
+
+def standing(settings: Settings) -> Fault | None:
+    """What the alarm of this data directory is about; None while there is none. Blocks."""
+    if not path(settings).exists():
+        return None
+    alarm = Alarm(storage(settings))
+    try:
+        return alarm.standing()
+    finally:
+        alarm.close()
 
 
 def whole(state: LogState) -> None:

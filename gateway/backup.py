@@ -22,12 +22,14 @@ from actors.archive_manifest import Manifest
 from actors.batch import Rows
 from actors.projection_file import ProjectionFile
 from actors.rooms import statements
+from bus.alarm import Broken
 from bus.attachment import Bus, attached, prepared
 from bus.connection import located
 from bus.crypto import Cost
 from bus.disk import free_room
 from bus.holding import hold, holder
 from bus.identity_file import FILE, identify
+from bus.inspection import End, end_of, standing
 from bus.jetstream import JetStreamLog
 from bus.key_copy import sealed_keys
 from bus.ledger import Ledger, Proof
@@ -84,8 +86,23 @@ async def _copied(
     log = await JetStreamLog.info(bus.wire, bus.settings)
     room = Room(path, bus.settings.disk_reserve_bytes)
     room.require(int(log["state"]["bytes"] * PACKED_SHARE))
+    end = await end_of(bus.log, bus.settings)
     with sink_at(path) as sink:
-        return await Copy(bus, sink, room, progress).run(int(log["state"]["last_seq"]), seal)
+        await asyncio.to_thread(_unbroken, bus.settings, end)
+        manifest = await Copy(bus, sink, room, progress).run(end.head, seal)
+        await asyncio.to_thread(_unbroken, bus.settings, end)  # What was found meanwhile counts.
+        return manifest
+
+
+def _unbroken(settings: Settings, end: End) -> None:
+    """Raises `Broken` while the alarm stands, and for a log that has lost its tail: what is known
+    to be less than it was is no backup of it. A log of which nothing is known may be copied."""
+    fault = standing(settings)
+    if fault is not None and fault.kind != "marks_absent":
+        raise Broken(fault)
+    lost = end.fault()
+    if lost is not None:
+        raise Broken(lost)
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ from actors.projection_file import ProjectionFile
 from bus import codec
 from bus.alarm import Broken, sound
 from bus.chain import GENESIS, Place
-from bus.inspection import gone, read_on
+from bus.inspection import End, gone, read_on, standing
 from bus.ledger import Proof
 from bus.log import Log, Missing, Stored
 from bus.marks import MarksDamaged
@@ -30,11 +30,13 @@ class Proven:
     difference: Difference | None = None
 
 
-async def proven(log: Log, settings: Settings, until: int) -> Proven:
-    """The whole log up to *until*, read from where it lies: no position is missing, every commit
+async def proven(log: Log, settings: Settings, end: End) -> Proven:
+    """The whole log up to its *end*, read from where it lies: no position is missing, every commit
     decodes, with its digest, its models and its upcasters, and is what was hashed when it was
-    written. What is lost or changed sounds the alarm.
+    written; and it has all that was acknowledged. What is lost or changed sounds the alarm, and
+    what the alarm stands for already is told when nothing else is wrong.
     """
+    until = end.head
     try:
         ledger = await asyncio.to_thread(kept_ledger, settings, log.epoch)
     except MarksDamaged as damaged:
@@ -46,11 +48,16 @@ async def proven(log: Log, settings: Settings, until: int) -> Proven:
             difference = undecodable(page)
             proof.hear(page)
             await asyncio.sleep(0)
+        if difference is None and (lost := end.fault()) is not None:
+            raise Broken(lost)
     except (Missing, Broken) as wrong:
         fault = gone(wrong) if isinstance(wrong, Missing) else wrong.fault
         await asyncio.to_thread(sound, settings, fault)
         known = {"seq": fault.seq, "reason": str(wrong)}
         difference = min(filter(None, (difference, known)), key=lambda one: int(one["seq"]))
+    alarm = await asyncio.to_thread(standing, settings)
+    if difference is None and alarm is not None:
+        difference = {"seq": alarm.seq, "reason": alarm.words}
     return Proven(proof.place, difference)
 
 

@@ -27,6 +27,7 @@ from actors.projection_folder import ProjectionFolder
 from actors.projector import Projector
 from bus.alarm import Fault, sound
 from bus.disk import roomy
+from bus.inspection import end_of
 from bus.log import Log, Stored
 from bus.telemetry import Telemetry
 from gateway.directory import Directory
@@ -129,7 +130,7 @@ class Reads:
         Tables that know more than the log sound the alarm: it has lost something. Raises
         `actors.projection_folder.Locked`, or OSError when the disk takes nothing.
         """
-        self.due = await self.log.head()
+        self.due = (await end_of(self.log, self._settings)).head
         try:
             await self._load(whole=False)
         except Behind:  # Whatever is in it, it cannot be read: one look at all of it settles that.
@@ -236,7 +237,8 @@ class Reads:
     async def _reopened(self) -> ProjectionFile:
         """The best file there is, read whole, once the disk lets us open one."""
         loop = asyncio.get_running_loop()
-        opening = partial(self._folder.open, await self.log.head(), whole=True)
+        end = await end_of(self.log, self._settings)
+        opening = partial(self._folder.open, end.head, whole=True)
         while True:
             try:
                 self._file = await loop.run_in_executor(self._folder_worker, opening)
@@ -324,11 +326,11 @@ class Reads:
         async with self._rebuilding:
             loop = asyncio.get_running_loop()
             worker, live = self._rebuild_worker, self._sound()
-            head, position = await self.log.head(), self.position
-            log_ = await proven(self.log, self._settings, head)
+            end, position = await end_of(self.log, self._settings), self.position
+            log_ = await proven(self.log, self._settings, end)
             fault = log_.difference
-            if fault is None and head < position:
-                fault = {"seq": head + 1, "reason": "the log ends before it"}
+            if fault is None and end.head < position:
+                fault = {"seq": end.head + 1, "reason": "the log ends before it"}
             if fault is None and self.stopped:
                 fault = {"seq": position + 1, "reason": self.stopped}
             position = min(position, fault["seq"] - 1) if fault else position

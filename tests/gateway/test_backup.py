@@ -14,7 +14,7 @@ from actors.archive import Archive, tables_of
 from actors.archive_files import Taken, opened, workplace
 from actors.projection_file import ProjectionFile
 from actors.rooms import statements
-from bus.alarm import Broken
+from bus.alarm import Broken, Fault, sound
 from bus.chain import Place
 from bus.ledger import Ledger
 from bus.log import Stored
@@ -104,6 +104,25 @@ async def test_a_log_that_is_not_what_was_written_is_not_copied(tmp_path: Path) 
 
     assert not there
     assert len(copied(tmp_path / "log")) == 3
+
+
+async def test_a_log_that_has_lost_its_tail_is_not_copied(tmp_path: Path) -> None:
+    """Nor one that the alarm stands for: what is left of it would pass for a backup."""
+    knobs = settings(tmp_path / "data")
+    async with fresh_bus(knobs) as bus:
+        for nth in range(3):
+            await told(bus.log, MessagePosted(content="Hi."), f"general.M{nth}")
+        kept = storage(knobs)
+        Ledger.begin(kept, bus.log.epoch).keep([], Place(5, b"x" * 32))
+        kept.close()
+    with pytest.raises(Broken, match=r"ends at 3, and 5 was acknowledged.*canopy restore"):
+        await backup(knobs, tmp_path / "log.tar", quiet)
+    shutil.rmtree(tmp_path / "data" / DIRECTORY)
+    sound(knobs, Fault("commit_changed", 2, "a commit is not what it was"))
+    with pytest.raises(Broken, match=r"from position 2.*canopy restore"):
+        await backup(knobs, tmp_path / "log.tar", quiet)
+
+    assert not (tmp_path / "log.tar").exists()
 
 
 @pytest.mark.usefixtures("disks")

@@ -13,8 +13,11 @@ from structlog.testing import capture_logs
 
 from actors.projection_file import MOVE, Poison, ProjectionFile
 from bus import codec
+from bus.inspection import end_of
 from bus.log import Stored
+from bus.marks import high_water, storage
 from gateway.reads import Behind, Reads
+from schemas.settings import Settings
 from tests.examples import header
 from tests.gateway.reading import COUNT, HI, Log, reads_of, running, values
 from tests.logs import DEADLINE_S
@@ -103,6 +106,40 @@ async def test_what_is_sound_is_proven(tmp_path: Path, log: Log) -> None:
         assert report["tables"]["message"] == 30
         assert (await reads.verify())["position"] == 31
         assert list(tmp_path.glob("*.duckdb")) == [reads.file.path]
+
+
+async def test_a_tail_that_was_acknowledged_and_is_lost_is_found(tmp_path: Path, log: Log) -> None:
+    """And sounds the alarm, which is told from then on though the log has grown again."""
+    knobs = Settings(data_directory=tmp_path)
+    async with running(tmp_path, log) as reads:
+        await reads.reached(await log.say(5))
+        mark = high_water(storage(knobs), log.epoch)
+        await mark.reach(Stored(7, "message", "general.M7", b"{}"))
+        mark.close()
+        lost = await reads.verify()
+        await reads.reached(await log.say(2))
+        later = await reads.verify()
+
+    assert lost["difference"]["seq"] == later["difference"]["seq"] == 6
+    assert "ends at 5, and 7 was acknowledged" in lost["difference"]["reason"]
+    assert "canopy restore" in later["difference"]["reason"]
+
+
+async def test_a_leader_that_lags_is_waited_for(tmp_path: Path, log: Log) -> None:
+    """Else tables that know more than it does by now would be set aside."""
+    far = "nats://far.example:4222"
+    knobs = Settings(data_directory=tmp_path, nats_url=far, nats_silence_s=DEADLINE_S)
+    await log.say(3)
+    mark = high_water(storage(knobs), log.epoch)
+    await mark.reach(Stored(5, "message", "general.M5", b"{}"))
+    mark.close()
+    waiting = asyncio.create_task(end_of(log, knobs))
+    await asyncio.sleep(0.05)
+    early = waiting.done()
+    await log.say(2)
+
+    assert not early
+    assert await waiting == (5, 5)
 
 
 @pytest.mark.parametrize(
