@@ -229,7 +229,7 @@ class GroupCommit:
             Stored(seq, one.noun, one.key, one.payload) for seq, one in enumerate(batch, first)
         ]
         try:
-            await self._mark.reach(stored[-1])
+            await self._mark.reach(stored[-1], first)
         except Reused as error:
             self.damaged = str(error)
             self.reused = self.reused or error

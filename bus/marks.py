@@ -36,7 +36,7 @@ class Reused(Exception):
 
     def __init__(self, seq: int, mark: int) -> None:
         super().__init__(f"the broker gave position {seq} after it had acknowledged {mark}")
-        self.seq = self._floor = seq
+        self.seq = seq
 
 
 class MarksDamaged(Exception):
@@ -53,10 +53,11 @@ class Mark(Protocol):
     seq: int
     """What has been marked so far."""
 
-    async def reach(self, last: Stored) -> None:
+    async def reach(self, last: Stored, first: int | None = None) -> None:
         """Returns once it is durably known that the log has *last*, and so all before it.
 
-        Raises OSError when that cannot be written down, and `Reused`.
+        *first* is the first position that was stored together with it, if others were. Raises
+        OSError when that cannot be written down, and `Reused`.
         """
 
     async def cover(self, found: Stored) -> None:
@@ -71,7 +72,7 @@ class Unmarked:
 
     seq = 0
 
-    async def reach(self, last: Stored) -> None:
+    async def reach(self, last: Stored, first: int | None = None) -> None:
         """Nothing is written down."""
 
     async def cover(self, found: Stored) -> None:
@@ -83,7 +84,7 @@ class Unmarkable:
 
     seq = 0
 
-    async def reach(self, last: Stored) -> None:
+    async def reach(self, last: Stored, first: int | None = None) -> None:
         raise OSError("the marks cannot be read")
 
     async def cover(self, found: Stored) -> None:
@@ -136,14 +137,25 @@ class HighWater:
         self._slots = slots
         self._epoch = epoch
         self.seq = self._floor = seq
+        self._given: set[int] = set()
+        """What this process was given, at least as far back as `SLIP`."""
         self._wanted: Stored | None = None
         self._raising: _Raising | None = None
         self._worker = ThreadPoolExecutor(1, "mark")
 
-    async def reach(self, last: Stored) -> None:
-        if last.seq <= max(self._floor, self.seq - SLIP):
-            raise Reused(last.seq, self.seq)
+    async def reach(self, last: Stored, first: int | None = None) -> None:
+        self._given_once(last.seq if first is None else first, last.seq)
         await self.cover(last)
+
+    def _given_once(self, first: int, last: int) -> None:
+        """The broker has given these positions to this process, and never before. What another
+        process was given within `SLIP` is not known here: its answer may have been overtaken."""
+        for seq in range(first, last + 1):
+            if seq <= max(self._floor, self.seq - SLIP) or seq in self._given:
+                raise Reused(seq, max(self.seq, seq))
+        self._given.update(range(first, last + 1))
+        if len(self._given) > 2 * SLIP:
+            self._given = {seq for seq in self._given if seq > self.seq - SLIP}
 
     async def cover(self, found: Stored) -> None:
         if self._wanted is None or found.seq > self._wanted.seq:

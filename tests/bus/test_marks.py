@@ -135,6 +135,27 @@ async def test_answers_that_overtake_each_other_are_no_harm(mark: HighWater) -> 
     assert mark.seq == 7
 
 
+async def test_a_position_given_twice_to_this_process_is_found_however_recent(
+    mark: HighWater,
+) -> None:
+    """Also one from the middle of a group; what others were given may be overtaken."""
+    await mark.reach(commit(199), 100)
+    await mark.reach(commit(99))
+    for repeated, first in ((150, 150), (205, 199), (99, 98)):
+        with pytest.raises(Reused):
+            await mark.reach(commit(repeated), first)
+    await mark.reach(commit(205), 200)
+
+    assert mark.seq == 205
+
+
+async def test_what_was_given_is_forgotten_in_time(mark: HighWater) -> None:
+    for last in range(SLIP, 6 * SLIP, SLIP):
+        await mark.reach(commit(last), last - SLIP + 1)
+
+    assert len(mark._given) <= 2 * SLIP + SLIP
+
+
 async def test_each_process_has_a_mark_of_its_own(kept: Held, mark: HighWater) -> None:
     await mark.reach(commit(4))
     other = high_water(Directory(kept.path), EPOCH)
@@ -214,7 +235,7 @@ class _Full:
 
     seq = 0
 
-    async def reach(self, last: Stored) -> None:
+    async def reach(self, last: Stored, first: int | None = None) -> None:
         raise OSError(28, "No space left on device")
 
     async def cover(self, found: Stored) -> None:
