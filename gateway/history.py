@@ -107,15 +107,13 @@ def _standing(call: Call, rows: list[Row], changes: list[Row]) -> list[Row]:
 
 
 def _withheld(moment: Moment, row: Row) -> Row:
-    """*row*; without its content, and with the reason, when that is gone by now."""
+    """*row*; when that is gone by now without what it said and to whom, and with the reason."""
     expired = row["expires_at"] is not None and row["expires_at"] <= iso_ms(moment.today_ms)
-    reason = (
-        "deleted" if row["deleted"]
-        else "expired" if expired
-        else "channel_removed" if moment.today.removed(row["channel_id"])
-        else None
-    )  # fmt: skip
-    gone: Row = {"content": "", "attachments": [], "security": {}, "withheld": reason}
+    removed = moment.today.removed(row["channel_id"])
+    otherwise = "expired" if expired else "channel_removed" if removed else None
+    reason = row["ended"] or otherwise
+    gone: Row = {"content": "", "attachments": [], "mentions": [], "security": {}}
+    gone["withheld"] = reason
     state = "erased" if row["hidden"] else "plaintext"
     return {**row, **gone, "hidden": [], "state": state} if reason else row
 

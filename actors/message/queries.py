@@ -122,7 +122,8 @@ def present(rows: Iterable[Row], changes: Iterable[Row], at: int = END) -> list[
 
     An id that two nodes have posted is the earlier one's. Adds `edited_at` (None when never
     edited), `reactions` ({reaction: [account ids]} in the order of reacting), `version` (the
-    position of the last commit of the message by then) and `deleted`: whether that came later.
+    position of the last commit of the message by then) and `ended`: how that came to an end later,
+    `deleted` or `expired`, None when it did not.
     `hidden` is what of it is sealed, the first posting and then the last edit: what
     `gateway.opening` fills in.
     """
@@ -144,6 +145,14 @@ def _deletion(change: Row, after: int, until: int) -> bool:
     return bool(change["kind"] == "message_deleted" and after < change["seq"] <= until)
 
 
+def _ending(deletions: Sequence[Row]) -> str | None:
+    """What came first, if any: by its author or by time."""
+    if not deletions:
+        return None
+    first = min(deletions, key=stamp)
+    return "expired" if orjson.loads(first["data"]).get("expired") else "deleted"
+
+
 def _present(row: Row, changes: Sequence[Row], at: int) -> Row:
     ordered = sorted(changes, key=stamp)
     edits = [change for change in ordered if change["kind"] == "message_edited"]
@@ -156,7 +165,7 @@ def _present(row: Row, changes: Sequence[Row], at: int) -> Row:
         "hidden": hidden(row, "message_posted", row["sealed"]),
         "reactions": reactions(ordered),
         "version": max((row["seq"], *(one["seq"] for one in changes if one["seq"] <= at))),
-        "deleted": any(_deletion(change, at, END) for change in changes),
+        "ended": _ending([change for change in changes if _deletion(change, at, END)]),
     }
     if edits:
         latest = orjson.loads(edits[-1]["data"])

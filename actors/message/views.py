@@ -33,7 +33,11 @@ MESSAGES = View(
         Column("type", "VARCHAR", "`text`, `system`, `file`, `image`, `link` or `thread_reply`."),
         Column("thread_id", "VARCHAR", "The root of its thread; NULL for what is in none."),
         Column("parent_message_id", "VARCHAR", "The message it replies to; NULL for none."),
-        Column("mentions", "VARCHAR[]", "The accounts it mentions."),
+        Column(
+            "mentions",
+            "VARCHAR[]",
+            "The accounts it mentions; they are not sealed, as little as who wrote it and when.",
+        ),
         Column(
             "attachments",
             "VARCHAR",

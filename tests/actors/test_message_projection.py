@@ -44,7 +44,7 @@ def test_a_post_is_a_message_with_every_field() -> None:
         tables.tell("message", "C1.M1", HI)
         (message,) = present(tables)
 
-    assert without(message, "clock", "origin", "deleted", "sealed") == {
+    assert without(message, "clock", "origin", "ended", "sealed") == {
         "seq": 1,
         "id": "M1",
         "channel_id": "C1",
