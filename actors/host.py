@@ -281,6 +281,13 @@ class Host:
         stored = (await self._log.read(request.noun, request.key, seq - 1))[0]
         commit = self._sealing.opened(stored)
         if request.fingerprint and commit.header.fingerprint != request.fingerprint:
+            if commit.header.origin != self._origin:
+                raise Refused(
+                    "answer_unreadable",
+                    "This was done before the node was restored: look what came of it, and do not "
+                    "send it under another Idempotency-Key.",
+                    {"seq": seq},
+                )
             raise Refused(
                 "idempotency_key_reused",
                 "This Idempotency-Key was used for another request: use a fresh one.",

@@ -133,6 +133,12 @@ CATALOGUE: Mapping[str, Entry] = {
     ),
     "username_taken": Entry(409, "Username already taken", "Choose another name."),
     "channel_taken": Entry(409, "Channel already exists", "Choose another name."),
+    "answer_unreadable": Entry(
+        409,
+        "Dealt with before",
+        "A request with this Idempotency-Key was dealt with before this node was restored, and its "
+        "answer cannot be read here: look what came of it, and do not send it under another key.",
+    ),
     "message_present": Entry(409, "Not expired yet", "Wait until its `expires_at`."),
     "message_taken": Entry(409, "Message already exists", "Use a new Idempotency-Key."),
     "last_admin": Entry(409, "Last admin", "Make another member admin first."),

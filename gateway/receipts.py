@@ -10,6 +10,7 @@ what it was about; unless it holds what was said in private, and that has been e
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -18,7 +19,7 @@ import structlog
 from aiohttp import web
 
 from actors.commit import queries
-from bus.crypto import Identity, unwrapped, wrapped
+from bus.crypto import Identity, Unsealable, unwrapped, wrapped
 from bus.log import Log
 from bus.turns import Turns
 from bus.vault import KeyDamaged, Vault
@@ -26,7 +27,7 @@ from gateway import policy
 from gateway.call import Call, Reply
 from gateway.errors import CATALOGUE, refuse
 from gateway.table import Route
-from schemas.envelope import Refusal, Refused
+from schemas.envelope import Commit, Refusal, Refused
 from schemas.receipt import KeepReceipt, ReceiptKept
 
 Kept = tuple[Reply | None, Refusal | None]
@@ -47,14 +48,16 @@ async def handled(call: Call, route: Route) -> Reply | web.StreamResponse:
 
 
 async def refused_by(call: Call, command_id: str) -> Refusal | None:
-    """What the receipt of a command says that it was refused with; None when it says otherwise."""
+    """What the receipt of a command says that it was refused with; None when it says otherwise, or
+    was sealed by a node that this one was made of without its keys."""
     gateway, bound = call.gateway, command_id.encode()
     for commit in await gateway.reads.log.read("receipt", command_id):
         for event in commit.events:
             if isinstance(event, ReceiptKept) and not event.key:
-                plain = gateway.identity.unseal("receipt", event.sealed, bound)
-                kept: Kept = KEPT.decode(plain)
-                return kept[1]
+                with suppress(Unsealable):
+                    plain = gateway.identity.unseal("receipt", event.sealed, bound)
+                    kept: Kept = KEPT.decode(plain)
+                    return kept[1]
     return None
 
 
@@ -71,7 +74,8 @@ class Receipts:
         """What the request of *call* is answered, now or for the second time.
 
         Raises what it was refused with, `Refused` (idempotency_key_reused) when another request
-        had this key, and `Unavailable`.
+        had this key, `Refused` (answer_unreadable) when that cannot be told because the node was
+        restored without its keys, and `Unavailable`.
         """
         async with self._turns.of(call.id):
             kept = await self._found(call)
@@ -87,11 +91,28 @@ class Receipts:
     async def _found(self, call: Call) -> Kept | None:
         for commit in await self._log.read("receipt", call.id):
             if commit.header.fingerprint != call.fingerprint:
-                raise refuse("idempotency_key_reused")
+                raise self._another(call, commit)
             for event in commit.events:
                 if isinstance(event, ReceiptKept):
                     return self._opened(call, event.sealed, event.key)
         return None
+
+    def _another(self, call: Call, commit: Commit) -> Refused:
+        """What is said of a receipt that does not fit the request: of another request, or of a node
+        whose keys we do not have, so that nobody can tell whether it is the same."""
+        ours = commit.header.origin == self._identity.node_id
+        if ours or self._readable(call, commit):
+            return refuse("idempotency_key_reused")
+        return refuse("answer_unreadable", seq=commit.seq)
+
+    def _readable(self, call: Call, commit: Commit) -> bool:
+        try:
+            for event in commit.events:
+                if isinstance(event, ReceiptKept):
+                    self._opened(call, event.sealed, event.key)
+        except (Unsealable, Refused):
+            return False
+        return True
 
     async def _answered(self, call: Call, route: Route) -> Kept:
         try:
@@ -112,7 +133,9 @@ class Receipts:
         await call.gateway.reads.reached(await call.head())
         for row in await call.rows(queries.DONE, call.id):
             if row["fingerprint"] != call.fingerprint:
-                raise refuse("idempotency_key_reused")
+                ours = row["origin"] == self._identity.node_id
+                code = "idempotency_key_reused" if ours else "answer_unreadable"
+                raise refuse(code, seq=int(row["seq"]))
             return int(row["seq"])
         return None
 

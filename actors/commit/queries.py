@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 DONE = """
-SELECT seq, fingerprint FROM commit
+SELECT seq, fingerprint, origin FROM commit
 WHERE cause = $1 AND fingerprint <> '' AND noun <> 'receipt'
 ORDER BY seq LIMIT 1
 """
-"""The position of what the keyed command `$1` has done, and which request it was; no row for
-nothing."""
+"""The position of what the keyed command `$1` has done, which request it was and which node did it;
+no row for nothing."""
 
 BY_TIME = "SELECT min(seq) - 1 AS seq FROM commit WHERE time > $1::TIMESTAMP"
 """The last position before anything that happened later than `$1`; NULL when nothing did.

@@ -108,6 +108,31 @@ async def test_a_restored_node_answers_the_same_and_is_another(tmp_path: Path) -
     assert posted == proven.manifest.last + 1
 
 
+@pytest.mark.parametrize("wish", [{"content": "Hi."}, {"content": ""}], ids=["done", "refused"])
+async def test_without_keys_what_was_dealt_with_is_not_done_again(
+    tmp_path: Path, wish: dict[str, str]
+) -> None:
+    """The answer cannot be read any more; that there was one is known, also to who asks why."""
+    body = {"channel_id": "general", **wish}
+    headers = {"Idempotency-Key": "k1", "X-Correlation-ID": "c1"}
+    sent = ("POST", "/channels/messages", body, headers)
+    async with running(tmp_path / "old", log_bytes_max=64 * MIB) as canopy:
+        ann = await canopy.owner()
+        await ann.call(*sent)
+        await export(settings(tmp_path / "old"), tmp_path / "log", quiet)
+    await restore(settings(tmp_path / "new"), tmp_path / "log", quiet, Wish())
+    async with running(tmp_path / "new", log_bytes_max=64 * MIB) as canopy:
+        again = Caller(canopy.http, canopy.up.url, ann.id, ann.key)
+        why, _, told = await again.call("GET", "/why/c1")
+        head = (await again.get("/log?limit=1"))["head"]
+        status, _, problem = await again.call(*sent)
+        after = (await again.get("/log?limit=1"))["head"]
+
+    assert (why, told["refusals"]) == (200, [])
+    assert (status, problem["code"]) == (409, "answer_unreadable")
+    assert 0 < problem["seq"] <= head == after
+
+
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An export of a node on which somebody has talked, in parts of ten commits."""
