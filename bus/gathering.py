@@ -14,11 +14,10 @@ Outcome = TypeVar("Outcome")
 class Wish(Generic[Outcome]):
     """What one caller wants, and what came of it, once it is done."""
 
-    __slots__ = ("done", "outcome", "timeout_s", "what")
+    __slots__ = ("done", "outcome", "what")
 
-    def __init__(self, what: str, timeout_s: float, done: asyncio.Future[None]) -> None:
+    def __init__(self, what: str, done: asyncio.Future[None]) -> None:
         self.what = what
-        self.timeout_s = timeout_s
         self.done = done
         self.outcome: Outcome | None = None
 
@@ -26,7 +25,7 @@ class Wish(Generic[Outcome]):
 class Gathering(Generic[Outcome]):
     """Wishes for one kind of work, done by *serve*, at most *most* at once, in *worker*.
 
-    Being busy is the only timer: who comes meanwhile is served next, all together.
+    Being busy is the only delay: who comes meanwhile is served next, all together.
     """
 
     def __init__(
@@ -45,15 +44,22 @@ class Gathering(Generic[Outcome]):
         """What came of wishing for *what*. Raises whatever the work raised, and TimeoutError when
         it takes longer than *timeout_s*, or that before it does.
 
-        Whoever goes away while the work is being done is served all the same.
+        Whoever goes away while the work is being done is served all the same; whoever does before,
+        is not.
         """
         loop = asyncio.get_running_loop()
-        wish: Wish[Outcome] = Wish(what, timeout_s, loop.create_future())
+        wish: Wish[Outcome] = Wish(what, loop.create_future())
         self._waiting.append(wish)
         if not self._busy:
             self._busy = True
             loop.call_soon(self._begin)  # At the end of this turn: others may come in it.
-        await wish.done
+        try:
+            async with asyncio.timeout(timeout_s):
+                await wish.done
+        except TimeoutError as error:
+            if wish.done.cancelled():  # Else it is the work that has failed so.
+                raise TimeoutError("the disk takes too long") from error
+            raise
         return wish.outcome
 
     def _begin(self) -> None:
@@ -63,18 +69,9 @@ class Gathering(Generic[Outcome]):
         if taken:
             loop = asyncio.get_running_loop()
             job = loop.run_in_executor(self._worker, self._serve, taken)
-            late = loop.call_later(max(one.timeout_s for one in taken), self._late, taken)
-            job.add_done_callback(partial(self._served, taken, late))
+            job.add_done_callback(partial(self._served, taken))
 
-    def _late(self, taken: Sequence[Wish[Outcome]]) -> None:
-        """One timer for all: what is stuck is stuck for those behind it as well."""
-        behind, self._waiting = self._waiting, []
-        _tell([*taken, *behind], TimeoutError("the disk takes too long"))
-
-    def _served(
-        self, taken: Sequence[Wish[Outcome]], late: asyncio.TimerHandle, job: asyncio.Future[None]
-    ) -> None:
-        late.cancel()
+    def _served(self, taken: Sequence[Wish[Outcome]], job: asyncio.Future[None]) -> None:
         _tell(taken, asyncio.CancelledError() if job.cancelled() else job.exception())
         self._begin()
 

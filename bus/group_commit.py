@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -116,7 +116,7 @@ class GroupCommit:
         Raises `Unacknowledged` when it cannot be written down.
         """
         try:
-            await self._mark.cover(found)
+            await self._in_time(self._mark.cover(found))
         except OSError as error:
             self.doubted = True
             raise Unacknowledged(f"the mark cannot be raised: {error}") from error
@@ -229,7 +229,7 @@ class GroupCommit:
             Stored(seq, one.noun, one.key, one.payload) for seq, one in enumerate(batch, first)
         ]
         try:
-            await self._mark.reach(stored[-1], first)
+            await self._in_time(self._mark.reach(stored[-1], first))
         except Reused as error:
             self.damaged = str(error)
             self.reused = self.reused or error
@@ -245,6 +245,14 @@ class GroupCommit:
             if not waiting.done.done():
                 waiting.done.set_result(seq)
         self._stored(stored)
+
+    async def _in_time(self, marking: Awaitable[None]) -> None:
+        """Raises what *marking* does, and TimeoutError when the disk is stuck; it goes on then."""
+        try:
+            async with asyncio.timeout(self._settings.append_timeout_s):
+                await marking
+        except TimeoutError as error:
+            raise TimeoutError("the disk takes too long") from error
 
     async def _outcome(self, asked: Asked | Unacknowledged) -> int | Exception:
         """The position that the broker gave, or why it gave none."""

@@ -198,6 +198,25 @@ async def test_a_commit_that_cannot_be_marked_is_not_acknowledged(tmp_path: Path
         assert await bus.log.head() == 40
 
 
+async def test_a_stuck_disk_holds_up_no_commit_for_ever(tmp_path: Path, kept: Held) -> None:
+    """The mark is raised all the same, once the disk goes on."""
+    async with fresh_bus(settings(tmp_path / "data", append_timeout_s=0.2)) as bus:
+        bus.log.writer._mark = mark = high_water(kept, bus.log.epoch)
+        kept.go.clear()
+        async with asyncio.timeout(DEADLINE_S / 2):
+            with pytest.raises(Unacknowledged, match="the disk takes too long"):
+                await told(bus.log, HI, "general.M1")
+            (found,) = await bus.log.page(0, 1)
+            with pytest.raises(Unacknowledged, match="the disk takes too long"):
+                await bus.log.writer.attest(found)
+        kept.go.set()
+        await bus.log.writer.attest(found)
+        assert await told(bus.log, HI, "general.M2") == 2
+
+        assert mark.seq == 2
+        mark.close()
+
+
 async def test_a_number_given_twice_stops_the_writer(tmp_path: Path) -> None:
     async with fresh_bus(settings(tmp_path)) as bus:
         await told(bus.log, HI)
