@@ -1,8 +1,8 @@
 """The folder of a process's tables: which file to read, where the next goes, what to throw away.
 
-Every file is disposable, because the log can make it again; one that is damaged, or knows more
-than the log, is set aside for whoever looks into how that could be. The latter is a witness: the
-log has lost something (`bus.alarm`).
+Every file is disposable, because the log can make it again; one that is damaged, belongs to another
+log, or knows more than this one, is set aside for whoever looks into how that could be. The latter
+are witnesses: the log has lost something, or is not the one it was (`bus.alarm`).
 """
 
 from __future__ import annotations
@@ -99,8 +99,7 @@ class ProjectionFolder:
         try:
             file = self._open(path, self._statements)
         except Foreign as error:
-            log.info("projection_foreign", path=str(path), reason=str(error))
-            _removed(path)
+            _set_aside(path, str(error))  # It may be the log that lies in the place of another.
             return None
         except duckdb.Error as error:
             if LOCKED in str(error):

@@ -106,12 +106,15 @@ def test_a_file_that_todays_queries_cannot_read_is_made_anew(tmp_path: Path) -> 
     file.close()
 
 
-def test_the_tables_of_another_log_are_removed(tmp_path: Path) -> None:
-    filled(tmp_path, 5)
+def test_the_tables_of_another_log_are_set_aside(tmp_path: Path) -> None:
+    """It may be the log that is the wrong one: then they are all that is left of the right one."""
+    path = filled(tmp_path, 5)
+    data = path.read_bytes()
     file = folder(tmp_path, epoch="fedcba9876543210").open(head=9)
 
     assert file.seq == 0
-    assert len(list(tmp_path.glob("*.duckdb"))) == 1
+    assert list(tmp_path.glob("*.duckdb")) == [file.path]
+    assert path.with_name(path.name + ".unusable").read_bytes() == data
     file.close()
 
 
