@@ -122,9 +122,10 @@ def _position(text: str) -> int:
 
 
 async def _at(call: Call, seq: int) -> Stored | None:
+    """The commit at *seq*, None where there is none yet. Raises `Refused` (log_damaged)."""
     if not 0 < seq <= call.position:
         return None
-    return (await call.gateway.reads.log.page(seq - 1, 1))[0]
+    return (await _stored(call.gateway.reads.log, [seq]))[seq]
 
 
 def _shown(vault: Vault, stored: Stored, commit: Row) -> Row:
@@ -172,7 +173,7 @@ ROUTES = (
     ),
     Route(
         "GET", "/log/{seq}", "operate", read_commit, "Read a commit", TAG,
-        reply=shape.WholeCommit, codes=(*OWNED, "not_found"),
+        reply=shape.WholeCommit, codes=(*OWNED, "not_found", "log_damaged"),
     ),
     Route(
         "POST", "/node/rebuild", "operate", rebuild, "Make the tables anew", TAG,

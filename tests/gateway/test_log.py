@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.canopy import Caller, Canopy
+from tests.examples import WHEN_MS
+from tests.gateway.two_gateways import BEGINNING, Told, house, somebody
 
 
 async def all_of(caller: Caller, query: str, name: str, start: int | None = None) -> list[Any]:
@@ -107,3 +110,17 @@ async def test_tables_made_anew_are_the_same(canopy: Canopy) -> None:
     assert report["difference"] is None
     assert report["position"] >= rebuilt["position"]
     assert [one["content"] for one in messages["messages"]] == ["Hi."]
+
+
+@pytest.mark.parametrize("lost", [1, 3], ids=["hole", "end"])
+async def test_a_commit_that_the_log_has_lost_is_not_another(tmp_path: Path, lost: int) -> None:
+    log = Told()
+    async with house(tmp_path, log, [WHEN_MS], somebody()) as one:
+        for line in BEGINNING:
+            await one.reads.reached(await log.tell(line))
+        log.lose(3, lost)
+        kept = await one.ask("/log/2")
+        status, _, told = await one.ask("/log/3")
+
+    assert (kept[0], kept[2]["seq"]) == (200, 2)
+    assert (status, told["code"]) == (503, "log_damaged")
