@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 import msgspec
@@ -61,9 +62,12 @@ def _commands(known: list[Known]) -> dict[str, str]:
 
 def _refusals(call: Call, known: list[Known]) -> list[Row]:
     """What the caller may be told of, with the rule: of what a request was answered and what the
-    actors said to its command, the better informed."""
+    actors said to its command, the better informed. Of the past: what was refused by then."""
+    until_ms = call.moment.ms if call.moment else inf
     told: dict[tuple[str, str], RememberedRefusal] = {}
     for one in sorted((r for k in known for r in k.refusals), key=lambda one: one.at_ms):
+        if int(one.at_ms) > until_ms:
+            break
         if not (chain.sees_all(call) or one.author == call.principal.id):
             continue
         earlier = told.get((one.cause or one.correlation, one.code))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,22 @@ async def test_a_refusal_names_the_rule(canopy: Canopy, ann: Caller) -> None:
     assert by_aggregate["request"] == f"DELETE /api/v1{path}"
     assert by_aggregate["author"] == bob.id
     assert (status, strange["code"]) == (404, "cause_absent")
+
+
+async def test_no_past_tells_of_a_refusal_that_came_later(canopy: Canopy, ann: Caller) -> None:
+    """One that has come by then is told."""
+    body = {"channel_id": "general", "content": "one"}
+    before = (await ann.post("/channels/messages", body))["message"]["seq"]
+    await asyncio.sleep(0.01)  # Times are milliseconds apart.
+    _, _, refused = await ann.call("POST", "/channels/messages", body | {"content": ""})
+    await asyncio.sleep(0.01)
+    after = (await ann.post("/channels/messages", body))["message"]["seq"]
+    path = f"/why/{refused['correlation_id']}"
+    status, _, told = await ann.call("GET", f"{path}?at={before}")
+    later = await ann.get(f"{path}?at={after}")
+
+    assert (status, told["code"]) == (404, "cause_absent")
+    assert [one["code"] for one in later["refusals"]] == [refused["code"]]
 
 
 async def test_a_receipt_remembers_a_refusal_when_no_process_does(tmp_path: Path) -> None:
