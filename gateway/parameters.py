@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+POSITION = "[0-9]{1,19}"
+"""What names a position where a time might stand; one that is too large has yet to come."""
 AFTER_SEQ = {
     "name": "after_seq",
     "in": "query",
@@ -13,7 +15,7 @@ AT = {
     "in": "query",
     "schema": {
         "anyOf": [
-            {"type": "string", "pattern": "^[0-9]{1,18}$"},
+            {"type": "string", "pattern": f"^{POSITION}$"},
             {"type": "string", "format": "date-time"},
         ]
     },

@@ -23,14 +23,14 @@ from bus.turns import Turns
 from gateway import policy
 from gateway.directory import Directory
 from gateway.errors import refuse, wrong
+from gateway.parameters import POSITION
 from gateway.policy import Principal, Verb
 from gateway.reads import Reads
 from schemas.envelope import Refused
 
 AT = "at"
-POSITION_MAX = 2**63 - 1
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_POSITION = re.compile(r"[0-9]{1,19}")
+_POSITION = re.compile(POSITION)
 _TIME = re.compile(
     r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}):(\d{2})(\.\d+)?(?:[Zz]|([+ -]\d{2}:\d{2}))"
 )
@@ -91,7 +91,7 @@ class Past:
         Raises `Refused` for what is no moment or has yet to come, and `Behind`.
         """
         reads, ms = self._reads, None
-        if _POSITION.fullmatch(text) and int(text) <= POSITION_MAX:
+        if _POSITION.fullmatch(text):
             seq = int(text)
             if seq > reads.position and seq > await head():
                 raise refuse("position_ahead", f"The log ends before position {seq}.")

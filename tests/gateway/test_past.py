@@ -264,11 +264,12 @@ async def test_what_is_no_moment_is_told_so(tmp_path: Path) -> None:
     """And so is what has yet to come, or lies before the caller's time."""
     expected = {
         "99999": (409, "position_ahead"),
+        "9" * 19: (409, "position_ahead"),
         "2999-01-01T00:00:00Z": (409, "position_ahead"),
         "1969-01-01T00:00:00Z": (403, "before_account"),
         "0": (403, "before_account"),
         **dict.fromkeys(
-            ("9" * 19, "yesterday", "2026-13-01T00:00:00Z", "2026-11-21T00:00:00", "", "-1"),
+            ("9" * 20, "yesterday", "2026-13-01T00:00:00Z", "2026-11-21T00:00:00", "", "-1"),
             (400, "invalid_request"),
         ),
     }
