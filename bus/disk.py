@@ -157,7 +157,7 @@ def _set_aside(settings: Settings) -> None:
     """The spare is there, every byte of it really on the disk."""
     folder = settings.data_directory / SPARE
     each = settings.disk_spare_bytes // SPARE_FILES
-    if not each or (folder.exists() and len(list(folder.iterdir())) == SPARE_FILES):
+    if not each or _is_whole(folder, each):
         return
     with suppress(OSError):  # Somebody was faster to take the room: it is tried again.
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -167,3 +167,10 @@ def _set_aside(settings: Settings) -> None:
                 os.posix_fallocate(descriptor, 0, each)
             finally:
                 os.close(descriptor)
+
+
+def _is_whole(folder: Path, each: int) -> bool:
+    """Whether all files of the spare are there and have *each* so many bytes."""
+    files = list(folder.iterdir()) if folder.exists() else []
+    filled = [one for one in files if one.stat().st_size >= each]  # One may have got no room.
+    return len(filled) == len(files) == SPARE_FILES

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
-from bus.disk import Room, free_room, keep_reserve, shortage
+from bus.disk import SPARE, SPARE_FILES, Room, free_room, keep_reserve, shortage
 from bus.log import Unstored
 from schemas.message import MessagePosted
 from schemas.settings import MIB
@@ -64,3 +65,30 @@ async def test_the_log_is_shut_while_the_disk_is_short_and_read_all_the_same(
 
     assert ([commit.seq for commit in read], second) == ([1], 2)
     assert [line["event"] for line in logged] == ["disk_short", "disk_freed"]
+
+
+async def test_a_spare_whose_last_file_got_no_room_is_made_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    knobs = settings(tmp_path, disk_look_every_s=0.01, disk_spare_bytes=SPARE_FILES * 4096)
+    allocate, calls = os.posix_fallocate, list[int]()
+
+    def refusing_once(descriptor: int, offset: int, count: int) -> None:
+        calls.append(count)
+        if len(calls) == SPARE_FILES:
+            raise OSError(28, "No space left on device")
+        allocate(descriptor, offset, count)
+
+    monkeypatch.setattr(os, "posix_fallocate", refusing_once)
+    async with fresh_bus(knobs) as bus:
+        keeping = asyncio.create_task(
+            keep_reserve(bus.log.writer, knobs, lambda _: Room(64 * 1024 * MIB, 1 << 20))
+        )
+        async with asyncio.timeout(DEADLINE_S):
+            while len(calls) < 2 * SPARE_FILES:
+                await asyncio.sleep(0.005)
+        keeping.cancel()
+        await asyncio.wait([keeping])
+
+    sizes = [one.stat().st_size for one in (tmp_path / SPARE).iterdir()]
+    assert sizes == [4096] * SPARE_FILES
