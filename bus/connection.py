@@ -186,7 +186,8 @@ async def _connected(
                 await _closed(connection.client)
             except NatsError as error:
                 await _closed(connection.client)
-                raise BrokerLost(f"the broker at {address} refused {role}: {error}") from error
+                where = place(address)
+                raise BrokerLost(f"the broker at {where} refused {role}: {error}") from error
             else:
                 return connection
         await asyncio.sleep(RETRY_S)  # It is starting; the deadline is the caller's.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import traceback
 from pathlib import Path
 from typing import Any, get_args
 
@@ -10,8 +12,9 @@ import pytest
 
 from bus.connection import connected, located, wired
 from bus.external import external_endpoint
-from bus.health import asked, surveyed
+from bus.health import Sick, asked, surveyed
 from bus.logins import LoginUnusable
+from bus.lookout import settle
 from bus.roles import Role, accounts, passwords
 from bus.wire import BrokerLost
 from schemas.settings import Settings
@@ -55,6 +58,39 @@ async def test_nobody_there_is_told_server_by_server(tmp_path: Path) -> None:
     with pytest.raises(BrokerLost, match=f"(?s)no server takes gateway.*{ports[0]}|{ports[1]}"):
         async with wired(external_endpoint(settings), "gateway", settings):
             pass
+
+
+async def test_no_password_is_told_to_who_reads_of_a_refusal(tmp_path: Path) -> None:
+    """Whatever the broker says and whoever asks: what is raised is logged."""
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b'INFO {"max_payload": 1024, "auth_required": true, "headers": true}\r\n')
+        await reader.readline()
+        writer.write(b"-ERR 'Authorization Violation'\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    url = f"nats://canopy:hunter2@127.0.0.1:{port}"
+    settings = knobs(tmp_path, url, nats_system_url=url)
+    endpoint = await located(settings)
+    told = [repr(endpoint), endpoint.url]
+    async with server:
+        for connection in (connected, wired):
+            with pytest.raises(BrokerLost) as lost:
+                async with connection(endpoint, "gateway", settings):
+                    pass
+            told += [*traceback.format_exception(lost.value)]
+        with pytest.raises(Sick) as sick:
+            await asked(endpoint, "VARZ", 1.0)
+        told += [*traceback.format_exception(sick.value)]
+        with pytest.raises(BrokerLost) as unled:
+            await settle(endpoint, "gateway", settings)
+        told += [*traceback.format_exception(unled.value)]
+
+    assert f"127.0.0.1:{port} refused gateway" in "".join(told)
+    assert "hunter2" not in "".join(told)
 
 
 async def test_each_role_has_its_own_password(tmp_path: Path) -> None:
