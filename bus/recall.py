@@ -12,6 +12,7 @@ import re
 import sys
 from collections import deque
 from collections.abc import Iterable
+from itertools import islice
 from secrets import token_hex
 from time import perf_counter, time
 from typing import Any, Protocol
@@ -32,7 +33,8 @@ TOKEN = re.compile("[0-9a-f]{16}")
 SPANS_MAX = 20_000
 REFUSALS_MAX = 2_000
 TOLD_MAX = 500
-"""Spans in one answer of one process."""
+"""Spans, and refusals, in one answer of one process; `Known.more` tells that it has more. No
+setting: an answer is one message, and must fit into what the broker carries at once."""
 PASSING_ON = frozenset({"existing", "existing_one", "accepted", "refuse", "_required"})
 """Functions that refuse in the name of whoever calls them."""
 
@@ -91,11 +93,13 @@ class Question(Struct, frozen=True):
 
 
 class Known(Struct, frozen=True):
-    """What one process remembers. `memory` tells processes apart."""
+    """What one process remembers. `memory` tells processes apart; with `more` it remembers more
+    than fits into one answer."""
 
     memory: str
     spans: tuple[Span, ...] = ()
     refusals: tuple[RememberedRefusal, ...] = ()
+    more: bool = False
 
 
 QUESTIONS = msgspec.json.Decoder(Question)
@@ -139,13 +143,14 @@ class Memory:
         self._refusals.append(refusal)
 
     def recall(self, question: Question) -> Known:
-        """What is remembered, the oldest first; of steps at most `TOLD_MAX`."""
+        """What is remembered, the oldest first: the first `TOLD_MAX` steps, the last refusals."""
         ids, seqs = frozenset(question.ids), question.seqs
-        spans = (step for step in tuple(self._spans) if _concerns(step, ids, seqs))
+        steps = (step for step in tuple(self._spans) if _concerns(step, ids, seqs))
         refusals = (one for one in self._refusals if one.cause in ids or one.correlation in ids)
-        told = [self._told(step) for _, step in zip(range(TOLD_MAX), spans, strict=False)]
+        spans = [self._told(step) for step in islice(steps, TOLD_MAX + 1)]
         renamed = [msgspec.structs.replace(one, process=self._process) for one in refusals]
-        return Known(self.id, tuple(told), tuple(renamed[-TOLD_MAX:]))
+        more = max(len(spans), len(renamed)) > TOLD_MAX
+        return Known(self.id, tuple(spans[:TOLD_MAX]), tuple(renamed[-TOLD_MAX:]), more)
 
     def _told(self, step: Step) -> Span:
         name, began_s, took_s, cause, correlation, first, last, note, author = step

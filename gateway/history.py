@@ -30,7 +30,8 @@ they are there, and the rest of the table need not be looked at."""
 
 SEARCHES_MAX = 7
 """Fetches for one page of what is found: each message of a private channel has to be opened for it,
-some 7,000 for a page of 50."""
+some 7,000 for a page of 50. No setting: it bounds what one request may cost all others. A page that
+ends here is short, and the cursor to what is older goes on where it ended."""
 
 
 def limit(call: Call) -> int:

@@ -25,6 +25,7 @@ async def read_trace(call: Call) -> Reply:
     steps, whole = spans.tree(_seen(call, found, known), found.commits)
     if not steps:
         raise refuse("cause_absent")
+    whole = whole and not (found.more or any(one.more for one in known))
     return Reply({"id": name, "steps": steps, "whole": whole, "processes": len(known)})
 
 

@@ -44,7 +44,7 @@ async def explain(call: Call) -> Reply:
             "id": name,
             "chains": found.trees(_commands(known)),
             "hidden": found.hidden,
-            "more": found.more,
+            "more": found.more or any(one.more for one in known),
             "refusals": refusals,
         }
     )

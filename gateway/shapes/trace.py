@@ -23,6 +23,7 @@ class Trace(Shape):
     id: str
     steps: list[Step] = Field(description="The first steps, in the order in which they began.")
     whole: bool = Field(
-        description="False when some steps have been forgotten: processes remember the last ones."
+        description="False when some steps are missing: processes remember the last ones, and of "
+        "long chains those are told that are nearest to what was asked for."
     )
     processes: int = Field(description="How many processes have answered.")

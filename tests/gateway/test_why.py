@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bus.clock import derived_id
-from bus.recall import Memory, Question, rule
+from bus.recall import TOLD_MAX, Memory, Question, rule
 from gateway.policy import NOBODY, admit
 from schemas.envelope import Refused
 from schemas.message import MessageEdited, MessagePosted
@@ -164,6 +164,18 @@ def test_rings_forget_the_oldest() -> None:
 
     assert [(one.name, one.cause) for one in known.spans] == [("decide x", "c2"), ("fold", "")]
     assert memory.recall(Question((), (10,))).spans == ()
+
+
+def test_an_answer_that_is_cut_says_so() -> None:
+    memory = Memory("p")
+    for _ in range(TOLD_MAX):
+        memory.step("decide x", 0.0, cause="c")
+    full = memory.recall(Question(("c",)))
+    memory.step("decide x", 0.0, cause="c")
+    cut = memory.recall(Question(("c",)))
+
+    assert (len(full.spans), full.more) == (TOLD_MAX, False)
+    assert (len(cut.spans), cut.more) == (TOLD_MAX, True)
 
 
 def test_a_rule_is_where_it_was_raised() -> None:
