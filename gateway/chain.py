@@ -18,15 +18,20 @@ from gateway.reads import Rows
 Row = dict[str, Any]
 
 NAMED_MAX = 50
-COMMITS_MAX = 200
+"""Commits that one id names, the first ones. No setting: with more than that a reader is better
+served by `canopy log`, and `chain_commits_max` bounds what is told of all of them."""
 ROUNDS_MAX = 8
-"""Steps up and down from what was asked for; each follows every tie there is."""
+"""Steps up and down from what was asked for; each follows every tie there is. No setting: it only
+ends what would be followed in circles or for ever; reactors do not call each other so often."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chain:
     """The commits of some chains by position, those that were `asked` for among them, without what
-    the caller may not see; of that only how many they are."""
+    the caller may not see; of that only how many they are.
+
+    `more` tells that some were left out because they are too many; never what was asked for.
+    """
 
     commits: dict[int, Row]
     asked: frozenset[int]
@@ -63,12 +68,13 @@ class Chain:
 async def chain(call: Call, name: str) -> Chain:
     """What *name* is tied to: a position, a commit, a command, a request, or what commits are
     about."""
+    most = call.gateway.settings.chain_commits_max
 
     def read(rows: Rows) -> tuple[list[Row], dict[int, Row], bool]:
         asked = rows(queries.AT, int(name)) if name.isdigit() and len(name) < 19 else []
         asked = asked or rows(queries.NAMED, name, NAMED_MAX + 1)
         known = {row["seq"]: row for row in asked[:NAMED_MAX]}
-        more = len(asked) > NAMED_MAX or not _followed(rows, known)
+        more = not _followed(rows, known, most) or len(asked) > NAMED_MAX
         return asked[:NAMED_MAX], known, more
 
     asked, known, more = await call.together(read)
@@ -79,22 +85,36 @@ async def chain(call: Call, name: str) -> Chain:
     return Chain(shown, named, len(known) - len(shown), more)
 
 
-def _followed(rows: Rows, known: dict[int, Row]) -> bool:
-    """Whether *known* now holds everything that its commits are tied to."""
+def _followed(rows: Rows, known: dict[int, Row], most: int) -> bool:
+    """Whether *known*, at first what was asked for, now holds all that its commits are tied to.
+
+    Of more than *most* it holds what was asked for and the nearest to that.
+    """
+    asked = dict(known)
+    ends = (min(asked, default=0), max(asked, default=0))
     for _ in range(ROUNDS_MAX):
         before, ids = len(known), {row["id"] for row in known.values()}
         correlations = {row["correlation"] for row in known.values()}
         above = {row["parent"] for row in known.values()} - ids - {""}
-        found = rows(queries.RELATED, sorted(correlations), sorted(ids), COMMITS_MAX + 1)
-        found += rows(queries.PARENTS, sorted(above), COMMITS_MAX) if above else []
+        found = rows(queries.RELATED, sorted(correlations), sorted(ids), *ends, most + 1)
+        found += rows(queries.PARENTS, sorted(above), most) if above else []
         known.update({row["seq"]: row for row in found})
-        if len(known) > COMMITS_MAX:
-            for seq in sorted(known)[COMMITS_MAX:]:
+        if len(known) > most:
+            for seq in sorted(known, key=lambda seq: _rank(asked, known[seq]))[most:]:
                 del known[seq]
             return False
         if len(known) == before:
             return True
     return False
+
+
+def _rank(asked: dict[int, Row], row: Row) -> tuple[int, int, int]:
+    """The lower, the nearer *row* is to what was *asked* for: that, its causes, the rest."""
+    if row["seq"] in asked:
+        return 0, 0, row["seq"]
+    tied = any(row["id"] == one["parent"] or row["parent"] == one["id"] for one in asked.values())
+    far = max(min(asked) - row["seq"], row["seq"] - max(asked), 0)
+    return (1 if tied else 2), far, row["seq"]
 
 
 def _seen(call: Call, row: Row) -> Row | None:

@@ -283,6 +283,9 @@ class Settings(BaseModel):
     refusals_kept_max: int = _knob(
         2_000, "refusals", "Remembered by each process, for `canopy why`.", ge=0
     )
+    chain_commits_max: int = _knob(
+        200, "commits", "Told of the chains that `why` and `trace` follow, the nearest.", ge=50
+    )
     recall_wait_s: float = _knob(
         0.2, "seconds", "For the processes of a node to say what they remember.", gt=0
     )

@@ -53,9 +53,10 @@ RELATED = f"""{_COMMIT}
 WHERE seq IN (
     SELECT seq FROM commit WHERE correlation IN (SELECT unnest($1::VARCHAR[]))
     UNION SELECT seq FROM commit WHERE parent IN (SELECT unnest($2::VARCHAR[]))
-) ORDER BY seq LIMIT $3
+) ORDER BY greatest($3 - seq, seq - $4, 0), seq LIMIT $5
 """
-"""The commits of the chains `$1`, and those that the commits `$2` have called for."""
+"""Of the commits of the chains `$1`, and those that the commits `$2` have called for, the `$5` that
+are nearest to the positions from `$3` to `$4`."""
 
 _WANTED = """($2 = '' OR noun = $2) AND ($3 = '' OR key = $3) AND ($4 = '' OR author = $4)
   AND ($5 = '' OR cause = $5) AND ($6 = '' OR correlation = $6)"""

@@ -100,6 +100,33 @@ async def test_a_long_chain_says_that_there_is_more(tmp_path: Path) -> None:
     assert len(told["chains"]) == 50
 
 
+async def test_what_was_asked_for_is_in_the_longest_chain(tmp_path: Path) -> None:
+    """With the nearest to it, wherever it stands; and `more` says that there are others."""
+    log = Told()
+    async with house(tmp_path, log, [0], somebody()) as one:
+        for line in BEGINNING:
+            await log.tell(line)
+        posts: list[Line] = [
+            ("message", f"general.M{nth}", "bob", (MessagePosted(content="x"),))
+            for nth in range(230)
+        ]
+        first, *_, last = [await log.tell(post, correlation="long") for post in posts]
+        await one.reads.reached(last)
+        told = {seq: (await one.ask(f"/why/{seq}"))[2] for seq in (first, first + 110, last)}
+        named = (await one.ask("/why/M229"))[2]
+        status, _, trace = await one.ask(f"/trace/{last}")
+
+    for seq, why in told.items():
+        chain = flat(why["chains"][0]["commits"])
+        begin = min(max(first, seq - 100), last - 199)
+        assert set(chain) == set(range(begin, begin + 200))
+        assert [one["seq"] for one in why["chains"][0]["commits"] if one["asked"]] == [seq]
+        assert why["more"]
+    assert named["chains"] == told[last]["chains"]
+    assert (status, len(trace["steps"]), trace["whole"]) == (200, 200, False)
+    assert trace["steps"][-1]["seq"] == last
+
+
 async def test_a_refusal_names_the_rule(canopy: Canopy, ann: Caller) -> None:
     """That of the policy, and that of an aggregate; only to whom it was told, and to the owner."""
     bob, cyd = await canopy.register("bob"), await canopy.register("cyd")
