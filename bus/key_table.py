@@ -107,13 +107,23 @@ class KeyTable:
         except (Unsealable, ValueError, KeyError, TypeError) as error:
             raise self._unusable(f"has a damaged file {_table(generation)}") from error
 
-    def add(self, table: Table, full: int | None = None, records: int = 0) -> tuple[int, Table]:
-        """A new segment, empty, and the table with it. *full* is one that has *records* by now and
-        gets no more."""
+    def counted(self, table: Table, record_bytes: int) -> Table:
+        """*table* with how many records each segment has by now, durably: of one that is cut off
+        later it will be known. Raises `VaultUnusable` when one was cut already, or is gone."""
+        self.check(table, record_bytes)
+        segments = dict(table.segments)
+        for number, one in table.segments.items():
+            name = segment_file(number, one.generation)
+            there = self._storage.size(name) // record_bytes
+            if there > one.records:
+                self._storage.append(name, b"")  # Its writer may have died before it was durable.
+                segments[number] = replace(one, records=there)
+        return replace(table, segments=segments)
+
+    def add(self, table: Table) -> tuple[int, Table]:
+        """A new segment, empty, and the table with it."""
         number = table.next
         segments = dict(table.segments)
-        if full is not None and full in segments:
-            segments[full] = replace(segments[full], records=records)
         segments[number] = Segment(table.generation, new_key())
         self._storage.replace(segment_file(number, table.generation), b"")
         grown = Table(table.generation, table.key, number + 1, segments)

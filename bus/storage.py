@@ -46,6 +46,9 @@ class Storage(Protocol):
     def remove(self, name: str) -> None:
         """There is no such file; it need not have been there."""
 
+    def release(self, name: str) -> None:
+        """Keep nothing open of a file that is not going to be changed any more, or not soon."""
+
     def hold(self, name: str) -> bool:
         """Whether *name* is this holder's alone from now on, until `close`: nobody else's `hold`
         of it succeeds meanwhile, in any process."""
@@ -86,13 +89,18 @@ class Directory:
         self._write(self._descriptor(name), offset, data)
 
     def replace(self, name: str, data: bytes) -> None:
-        self._forget(name)
+        self.release(name)
         written_bytes(self.path / name, data)
 
     def remove(self, name: str) -> None:
-        self._forget(name)
+        self.release(name)
         (self.path / name).unlink(missing_ok=True)
         sync_directory(self.path)
+
+    def release(self, name: str) -> None:
+        descriptor = self._open.pop(name, None)
+        if descriptor is not None:
+            os.close(descriptor)
 
     def hold(self, name: str) -> bool:
         descriptor = os.open(self.path / f".{name}.lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -137,12 +145,6 @@ class Directory:
             count = os.pwrite(descriptor, rest, offset)
             rest, offset = rest[count:], offset + count
         os.fdatasync(descriptor)
-
-    def _forget(self, name: str) -> None:
-        """What is open under *name* is about to be another file."""
-        descriptor = self._open.pop(name, None)
-        if descriptor is not None:
-            os.close(descriptor)
 
 
 class _Machine:

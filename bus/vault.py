@@ -78,6 +78,8 @@ class Vault:
         self._segment = 0
         self._records = 0
         self._keys: OrderedDict[str, bytes] = OrderedDict()
+        self._checked: dict[tuple[int, int], tuple[int, bytes]] = {}
+        """Segment → how many bytes of it were as they should be, and their digest."""
         self._raw: OrderedDict[tuple[int, int], bytes] = OrderedDict()
         with storage.locked(LOCK):
             self._slots = self._top.slots()
@@ -118,10 +120,11 @@ class Vault:
                 return
             with self._storage.locked(LOCK):
                 self._refresh()
-                table = self._top.load()  # Others may have added segments of theirs.
-                self._segment, table = self._top.add(table, self._segment, self._records)
+                table = self._counted()  # Others may have added segments of theirs.
+                self._segment, table = self._top.add(table)
                 self._records = 0
-                self._know(table)
+                with self._mutex:
+                    self._table = table
         raise TimeoutError("the vault is turned again and again")
 
     def _append(self, wishes: Sequence[Wish[Kept]]) -> None:
@@ -140,6 +143,14 @@ class Vault:
             for index, (wish, key, _) in enumerate(fresh, first):
                 wish.outcome = Kept(f"{number:x}-{index:x}", key)
                 self._cache(wish.outcome.name, key)
+
+    def _counted(self) -> Table:
+        """The table in force, with what has been written since."""
+        table = self._top.counted(self._top.load(), RECORD_BYTES)
+        for number, one in table.segments.items():
+            if number != self._segment:
+                self._storage.release(segment_file(number, one.generation))
+        return table
 
     def find(self, name: str) -> bytes | None:
         """The key of that name; None when it was destroyed.
@@ -206,13 +217,14 @@ class Vault:
     def _destroy(self, wishes: Sequence[Wish[None]]) -> None:
         tags = {_tag(wish.what) for wish in wishes}
         with self._storage.locked(LOCK):
-            table = self._top.load()
+            table = self._counted()
             segments = dict(table.segments)
             touched = 0
             for number, segment in table.segments.items():
                 raw = self._storage.read(segment_file(number, segment.generation))
                 hits = {index for index, record in records_of(raw) if owned(record, tags)}
-                if hits:
+                # Nobody can tell whose a changed record was: its key goes with the old segment.
+                if self._changed(table, number, raw) or hits:
                     touched += 1
                     del segments[number]
                     segments |= self._rewritten(number, raw, hits, table)
@@ -223,6 +235,23 @@ class Vault:
             self._refresh()
         log.info("keys_destroyed", owners=len(tags), segments=touched)
         point("vault.erased")
+
+    def _changed(self, table: Table, number: int, raw: bytes) -> bool:
+        """Whether a record was changed; what was found as it should be is not opened again."""
+        place = (number, table.segments[number].generation)
+        length, digest = self._checked.get(place, (0, _digest(b"")))
+        if _digest(raw[:length]) != digest:
+            length = 0
+        for index, record in records_of(raw):
+            if index * RECORD_BYTES < length or record in (DESTROYED, DAMAGED):
+                continue
+            try:
+                self._unwrapped(table, number, index, record)
+            except KeyDamaged:
+                return True
+        whole = len(raw) // RECORD_BYTES * RECORD_BYTES
+        self._checked[place] = (whole, _digest(raw[:whole]))
+        return False
 
     def _rewritten(
         self, number: int, raw: bytes, destroyed: Collection[int], table: Table
@@ -257,16 +286,16 @@ class Vault:
             slots = self._top.slots()
             if slots == self._slots:
                 return
-            self._table = self._top.load()
+            before, self._table = self._table.segments, self._top.load()
             self._slots = slots
-            self._segment = self._records = 0
+            mine, after = self._segment, self._table.segments
+            if mine and (mine not in after or after[mine].generation != before[mine].generation):
+                self._storage.release(segment_file(mine, before[mine].generation))
+                self._segment = self._records = 0
+            at = {(number, one.generation) for number, one in after.items()}
+            self._checked = {place: one for place, one in self._checked.items() if place in at}
             self._keys.clear()
             self._raw.clear()
-
-    def _know(self, table: Table) -> None:
-        """The same generation, with a segment more."""
-        with self._mutex:
-            self._table = table
 
     def _cache(self, name: str, key: bytes) -> None:
         self._keys[name] = key
@@ -277,6 +306,10 @@ class Vault:
         """End the thread, once it has done what it is at."""
         self._worker.shutdown(wait=True, cancel_futures=True)
         self._storage.close()
+
+
+def _digest(raw: bytes) -> bytes:
+    return blake2b(raw, digest_size=32).digest()
 
 
 @lru_cache(CACHED_TAGS_MAX)

@@ -108,3 +108,12 @@ def test_a_death_in_the_midst_leaves_nothing_but_a_part(seed: int) -> None:
 
     assert b"before after".startswith(one.read("one"))
     assert one.read("one").startswith(b"before ")
+
+
+def test_what_was_released_can_be_changed_again(directory: Storage) -> None:
+    directory.append("one", b"first ")
+    directory.release("one")
+    directory.release("another")
+    directory.append("one", b"second")
+
+    assert directory.read("one") == b"first second"

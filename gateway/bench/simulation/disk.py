@@ -100,6 +100,9 @@ class SimulatedStorage:
     def remove(self, name: str) -> None:
         self._files.pop(name, None)
 
+    def release(self, name: str) -> None:
+        """Nothing is ever open."""
+
     def hold(self, name: str) -> bool:
         return self._disk.held((self._path, name), self)
 
