@@ -21,6 +21,8 @@ from bus.identity_file import FILE, RESTORING
 from bus.vault_file import overwrite_keys
 
 PLAN = "restore.json"
+FRESH = "lost+found"
+"""What a new volume holds already."""
 
 
 class Plan(Struct, frozen=True):
@@ -48,7 +50,7 @@ class Draft:
                 f"{data} holds the restore of another archive, which has only to take its place: "
                 f"run that one again, or remove {self.path}"
             )
-        others = sorted({one.name for one in data.iterdir()} - {LOCK, RESTORING})
+        others = sorted({one.name for one in data.iterdir()} - {LOCK, RESTORING, FRESH})
         if others and not self.made:
             raise Taken(f"{data} is not empty ({', '.join(others[:3])}): choose another --data")
 

@@ -285,6 +285,14 @@ async def test_what_is_in_a_directory_is_left_alone(archive: Path, tmp_path: Pat
     assert mine.read_text() == "mine"
 
 
+async def test_a_new_volume_is_an_empty_place(archive: Path, tmp_path: Path) -> None:
+    (tmp_path / "new" / "lost+found").mkdir(parents=True)
+    proven = await restore(settings(tmp_path / "new"), archive, quiet)
+
+    assert proven.compared
+    assert (tmp_path / "new" / "lost+found").is_dir()
+
+
 async def test_a_disk_without_room_is_found_before_anything_is_written(
     archive: Path, tmp_path: Path
 ) -> None:
