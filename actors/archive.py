@@ -273,7 +273,7 @@ class Proof:
 def erased_by(commits: Sequence[Stored]) -> set[str]:
     """Whose keys are destroyed in the vault, as *commits* call for. Raises `Damaged`."""
     try:
-        return {deed.owner for deed in called_for(commits)}
+        return {deed.owner for deed in called_for(commits, set())}
     except codec.Undecodable as error:
         raise Damaged(f"it cannot be told what was erased: {error}") from error
 

@@ -19,12 +19,13 @@ import structlog
 from actors.reactor import Intent, send
 from bus import codec
 from bus.commands import Commands, Unavailable
+from bus.key_table import VaultUnusable
 from bus.log import Log, Missing, Stored
 from bus.sealing import owner
 from bus.storage import Storage
 from bus.vault import Vault
 from schemas.channel import ChannelRemoved
-from schemas.envelope import Commit
+from schemas.envelope import Commit, Id
 from schemas.erasure import RecordErasure
 from schemas.message import MessageDeleted
 from schemas.settings import Settings
@@ -34,6 +35,11 @@ PROGRESS = "erased"
 """The file that tells how far the log has been worked on; without it, it is read from the start."""
 SIGNS = (b'"message_deleted"', b'"channel_removed"')
 """What stands in the payload of every commit that calls for erasing, and in few others."""
+SAID_IN_PRIVATE = b'"sealed":{'
+"""What stands in the payload of every commit that hides something, and in few others."""
+LATE_WITHIN = 10_000
+"""Positions before those that are worked on, in which the eraser looks for channels that were
+removed: what was being said there meanwhile comes after the removal, but not so much later."""
 NOTED_EVERY = 10_000
 """Positions without anything to erase, after which progress is noted all the same."""
 HOLD_EVERY_S = 2.0
@@ -83,6 +89,7 @@ class Eraser:
         self._noted = 0
         self._seen = 0
         self._deeds: list[Deed] = []
+        self._removed: set[Id] = set()
         self._news = asyncio.Event()
 
     async def run(self) -> None:
@@ -102,11 +109,16 @@ class Eraser:
             reason = str(poison.exceptions[0])
             remedy = "put back a copy of the log; until then what is deleted keeps its keys"
             log.critical("eraser_stopped", reason=reason, remedy=remedy)
+        except* VaultUnusable as unusable:
+            remedy = "then start the node again; until then what is deleted keeps its keys"
+            log.critical("eraser_stopped", reason=str(unusable.exceptions[0]), remedy=remedy)
 
     async def _read(self) -> None:
-        async for page in self._log.tail(self._noted):
-            self._deeds += called_for(page)
-            self._seen = page[-1].seq
+        done = self._noted
+        async for page in self._log.tail(max(0, done - LATE_WITHIN)):
+            deeds = called_for(page, self._removed)
+            self._deeds += [deed for deed in deeds if deed.commit.seq > done]
+            self._seen = max(done, page[-1].seq)
             if self._deeds or self._seen - self._noted >= NOTED_EVERY:
                 self._news.set()
 
@@ -166,11 +178,19 @@ async def _all(deeds: Sequence[Coroutine[Any, Any, None]]) -> Exception | None:
     return passing[0] if passing else None
 
 
-def called_for(page: Sequence[Stored]) -> list[Deed]:
-    """What a page of the log calls for. Raises `bus.codec.Undecodable`."""
-    return [
-        deed
-        for one in page
-        if any(sign in one.payload for sign in SIGNS)
-        for deed in plan(codec.decode(one.payload, one.seq))
-    ]
+def called_for(page: Sequence[Stored], removed: set[Id]) -> list[Deed]:
+    """What a page of the log calls for; *removed* are the channels known as removed, to which those
+    of this page are added. Raises `bus.codec.Undecodable`."""
+    deeds: list[Deed] = []
+    for one in page:
+        if any(sign in one.payload for sign in SIGNS):
+            commit = codec.decode(one.payload, one.seq)
+            deeds += plan(commit)
+            if any(isinstance(event, ChannelRemoved) for event in commit.events):
+                removed.add(commit.header.key)
+        channel = one.key.partition(".")[0]
+        if one.noun == "message" and channel in removed and SAID_IN_PRIVATE in one.payload:
+            commit = codec.decode(one.payload, one.seq)  # It was in flight when the channel went.
+            intent = Intent("channel", channel, RecordErasure())
+            deeds.append(Deed(owner("message", one.key), commit, intent))
+    return deeds

@@ -23,7 +23,7 @@ from schemas.erasure import RecordErasure
 from schemas.message import MessageDeleted, PostMessage
 from schemas.settings import Settings
 from tests.actors.hosts import host
-from tests.bus.vaults import WAIT_S, Disk, empty_vault
+from tests.bus.vaults import WAIT_S, Disk, empty_vault, made, opening
 from tests.examples import header, request
 
 KEY = "c1.M1"
@@ -215,3 +215,46 @@ async def test_what_cannot_be_read_is_not_passed_over(vault: Vault) -> None:
 
     assert vault.find(name) is not None
     assert PROGRESS not in storage.files
+
+
+@pytest.mark.parametrize("restarted", [True, False])
+async def test_what_was_in_flight_as_its_channel_went_loses_its_keys(
+    vault: Vault, *, restarted: bool
+) -> None:
+    """Even when it comes after all that the eraser has noted as done."""
+    log, storage = MemoryLog(), Disk()
+    await log.append(header("channel", "c1"), (ChannelRemoved(),), 0)
+    if restarted:
+        storage.files[PROGRESS] = f"{log.epoch} 1".encode()
+    late, elsewhere = await spoken(vault, log, "c1.M1"), await spoken(vault, log, "c2.M1")
+    async with erasing(vault, log, storage):
+        await erased(log)
+
+    assert vault.find(late) is None
+    assert vault.find(elsewhere) is not None
+
+
+async def spoken(vault: Vault, log: MemoryLog, key: str) -> str:
+    """The name of the key of what was said in private."""
+    post = request("message", key, PostMessage(content="Hi.", private=True))
+    answer = await host(log, vault=vault).handle(post)
+    return str(answer.facts[0].data["sealed"]["key"])
+
+
+async def test_a_vault_that_has_lost_a_file_is_told_of_loudly(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """And nothing is recorded as erased: the eraser ends, and does not try for ever."""
+    disk, log = Disk(), MemoryLog()
+    made(disk)
+    with opening(disk) as vault:
+        await said(vault, log)
+        disk.files.pop("segment-1-1")
+        room = Eraser(vault, Disk(), log, LocalCommands(WAIT_S), Settings(erasure_gather_s=0.0))
+        async with asyncio.timeout(DEADLINE_S):
+            await room.run()
+
+    told = capsys.readouterr().out
+    assert "eraser_stopped" in told
+    assert "lost its file segment-1-1" in told
+    assert len(await log.page(0, 9)) == 2
