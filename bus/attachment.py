@@ -23,6 +23,7 @@ from bus.clock import Clock
 from bus.commands import Commands, WireCommands
 from bus.connection import RETRY_S, Connection, connected, wired
 from bus.consumer import Delivery, deliveries
+from bus.copies import COPIES, counted
 from bus.crypto import Identity
 from bus.inspection import inspected
 from bus.jetstream import APPENDED, JetStreamLog, epoch_of
@@ -41,8 +42,7 @@ from bus.wire import BrokerLost, Wire
 from schemas.settings import Settings
 
 CLOCK = re.compile("[0-9a-f]{16}")
-COPIES = 3
-"""Of the log, where a cluster has the servers for it: one of them may go."""
+
 Found = TypeVar("Found")
 
 journal = structlog.get_logger()
@@ -167,6 +167,8 @@ async def _prepared(endpoint: Endpoint, settings: Settings, durables: Iterable[D
             log = JetStreamLog(wire, settings, epoch, clustered=endpoint.external)
             # Others may have begun a log that is kept elsewhere: the first look at it is trusted.
             fault = await inspected(log, kept, look(wire, settings), trust=endpoint.external)
+            if warning := await counted(endpoint, wire, settings):
+                journal.critical("log_copies", warning=warning)
         if fault is not None:
             await asyncio.to_thread(Alarm(kept).sound, fault)
     finally:

@@ -23,6 +23,7 @@ from actors.rooms import statements
 from actors.supervisor import supervise
 from bus.attachment import Bus
 from bus.clock import wall_ms
+from bus.copies import counted
 from bus.holding import Held, hold
 from bus.recall import WireRecall, attend
 from bus.vault import Vault
@@ -169,6 +170,7 @@ def _gateway(bus: Bus, vault: Vault, door: Door, reads: Reads, feed: Feed) -> Ga
         tickets=Tickets(settings.live_ticket_ttl_s, TICKETS_MAX, monotonic),
         wall_ms=wall_ms,
         started_ms=wall_ms(),
+        warning=partial(counted, bus.endpoint, bus.wire, settings),
     )
 
 

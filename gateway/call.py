@@ -7,7 +7,7 @@ parsed into `call.body` and `call.query`, and the policy has let it pass, before
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, TypeVar
@@ -75,6 +75,8 @@ class Gateway:
     tickets: Tickets
     wall_ms: Callable[[], int]
     started_ms: int
+    warning: Callable[[], Awaitable[str]]
+    """What is to be said of the copies of the log (`bus.copies`); empty when nothing is."""
 
 
 class Reply(Struct, frozen=True):

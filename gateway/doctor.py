@@ -24,6 +24,7 @@ from typing import Literal
 import psutil
 
 from bus import marks
+from bus.copies import counted_anew
 from bus.external import external_endpoint
 from bus.health import Sick, asked
 from bus.holding import Holder, holder
@@ -269,12 +270,15 @@ async def _servers(settings: Settings) -> Finding:
     try:
         endpoint = await asyncio.to_thread(external_endpoint, settings)
         size = await check_servers(endpoint, settings)
+        warning = await counted_anew(endpoint, settings)
     except LoginUnusable as error:
         remedy = "canopy config explain nats_credentials"
         return Finding("broker", "fail", str(error), remedy)
     except Unfit as error:
         return Finding("broker", "fail", error.fault, str(error))
     told = f"{size} at {endpoint.url}, each syncs before it acknowledges"
+    if warning:
+        return Finding("broker", "warn", told, f"{warning[:1].upper()}{warning[1:]}.")
     return Finding("broker", "ok", told)
 
 

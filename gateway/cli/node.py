@@ -143,6 +143,8 @@ def _status(url: str, told: dict[str, Any]) -> Any:
         ("there are", counts),
         ("live", _counted(told["clients"], "clients")),
     ]
+    if told["warning"]:
+        rows.append(("but", Text(told["warning"], "bad")))
     return facts(rows)
 
 

@@ -47,6 +47,7 @@ async def read_node_status(call: Call) -> Reply:
             "lag": lag,
             "stopped": reads.stopped,
             "integrity": integrity(await attest(call)),
+            "warning": await gateway.warning(),
             "clients": gateway.live.clients,
             "counts": {
                 "accounts": sum(1 for _ in directory.accounts()),

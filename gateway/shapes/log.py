@@ -95,6 +95,7 @@ class NodeStatus(Shape):
     lag: int = Field(description="Positions that are not yet in the tables.")
     stopped: str = Field(description="Why folding has stopped; empty while it goes on.")
     integrity: Integrity
+    warning: str = Field(description="Why the log has too few copies in its cluster, or empty.")
     clients: int = Field(description="Live clients of this gateway.")
     counts: Counts
 

@@ -169,7 +169,13 @@ def _gateway(reads: Reads, log: Log, settings: Settings, clock: list[int], me: I
         tickets=Tickets(30.0, TICKETS_MAX, lambda: 0.0),
         wall_ms=wall_ms,
         started_ms=WHEN_MS,
+        warning=unwarned,
     )
+
+
+async def unwarned() -> str:
+    """Nothing is to be said of a log in memory."""
+    return ""
 
 
 def somebody() -> Identity:
