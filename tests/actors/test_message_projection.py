@@ -160,7 +160,8 @@ def test_tables_and_aggregate_agree_in_any_interleaving(data: st.DataObject) -> 
     assert bool(ours) == expected.present
     for message in ours:
         assert message["user_id"] == expected.author.value
-        assert message["content"] == expected.body[0]
+        # What is erased has no key any more: the tables hold of it what nobody can open.
+        assert expected.erased or message["content"] == expected.body[0]
         given_now = {
             f"{account} {reaction}"
             for reaction, accounts in message["reactions"].items()
