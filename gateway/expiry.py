@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 import structlog
 
-from actors.host import PASSING
 from actors.message import queries
 from bus.clock import derived_id, iso_ms
 from bus.commands import Commands, Unavailable
@@ -22,6 +21,9 @@ from schemas.settings import Settings
 
 AT_ONCE_MAX = 500
 """Messages deleted in one go; the rest in the next."""
+
+STANDSTILL = frozenset({"unacknowledged", "log_full", "log_damaged"})
+"""Refusals that are about the log, and not about one message."""
 
 log = structlog.get_logger()
 
@@ -54,5 +56,5 @@ async def _expired(reads: Reads, commands: Commands, now: str) -> None:
             await reads.reached((await commands.send(request)).seq)
         except Refused as refused:
             log.info("expiry_refused", code=refused.code, id=row["id"])
-            if refused.code in PASSING:
+            if refused.code in STANDSTILL:
                 return  # What stands in the way of one stands in the way of all: the next round.
