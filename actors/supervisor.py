@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import structlog
 
@@ -31,7 +32,7 @@ async def supervise(
     failures: deque[float] = deque()
     while True:
         try:
-            return await room()
+            return await cancellable(room())
         except Exception as failure:
             if _is_of(failure, BrokerLost):
                 raise  # No room can mend this: the root attaches to the bus anew.
@@ -47,6 +48,27 @@ async def supervise(
                 raise
             telemetry.restarts.labels(name).inc()
             await asyncio.sleep(settings.restart_backoff_s * 2 ** (len(failures) - 1))
+
+
+async def cancellable(work: Awaitable[None]) -> None:
+    """Returns or raises as *work* does; a cancellation of the caller is never lost on the way.
+
+    A task group whose members fail while it is being cancelled raises their failures and forgets
+    the cancellation (CPython 3.11 and 3.12). Whoever starts again what has failed would start it
+    again after it was told to stop, and be waited for in vain.
+    """
+    working = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait((working,))
+    except asyncio.CancelledError:
+        while not working.done():
+            working.cancel()
+            with suppress(asyncio.CancelledError):  # We are told already.
+                await asyncio.wait((working,))
+        if not working.cancelled() and (failure := working.exception()) is not None:
+            log.info("failed_while_stopping", reason=repr(failure))
+        raise
+    working.result()
 
 
 def _is_of(failure: Exception, kind: type[Exception]) -> bool:

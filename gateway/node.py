@@ -21,7 +21,7 @@ from typing import Any
 import structlog
 
 from actors.__main__ import act, durables
-from actors.supervisor import supervise
+from actors.supervisor import cancellable, supervise
 from bus.attachment import Bus, attached, notarize, prepared
 from bus.commands import LocalCommands
 from bus.connection import located
@@ -308,7 +308,7 @@ async def renewed(
     try:
         while True:
             try:
-                await once()
+                await cancellable(once())
             except* (BrokerLost, BrokerStopped, Leaderless, OSError) as lost:
                 leaves = _leaves(lost)
                 if not any(_is_of_the_disk(error) for error in leaves):

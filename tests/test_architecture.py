@@ -25,8 +25,8 @@ REASON = "Long because"
 
 EMPTY_WORDS = {"manager", "service", "helper", "util", "utils", "common", "base", "core"}
 
-OWN_ROOTS = ("gateway.cli", "gateway.bench")
-"""Programs that end when their one task ends; they hold it themselves."""
+OWN_ROOTS = ("gateway.cli", "gateway.bench", "actors.supervisor")
+"""Programs that end when their one task ends, and who watches a room: they hold it themselves."""
 
 DOORS: dict[str, tuple[str, ...]] = {
     "nats": ("bus",),

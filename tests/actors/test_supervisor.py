@@ -95,3 +95,33 @@ async def test_a_room_ends_with_its_process() -> None:
         await supervised
 
     assert logged == []
+
+
+async def failing_when_stopped() -> None:
+    """Its task group raises what failed in place of the cancellation."""
+    async with asyncio.TaskGroup() as group:
+        group.create_task(complaining())
+        await asyncio.sleep(60)
+
+
+async def complaining() -> None:
+    try:
+        await asyncio.sleep(60)
+    finally:
+        raise ConnectionError("told to stop")
+
+
+async def test_a_room_that_fails_while_it_is_stopped_is_not_started_again() -> None:
+    started = 0
+
+    async def room() -> None:
+        nonlocal started
+        started += 1
+        await failing_when_stopped()
+
+    task = asyncio.create_task(supervise("room", room, Settings(), Telemetry()))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.wait((task,), timeout=5)
+
+    assert (task.cancelled(), started) == (True, 1)
