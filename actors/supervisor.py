@@ -18,6 +18,9 @@ from bus.telemetry import Telemetry
 from bus.wire import BrokerLost
 from schemas.settings import Settings
 
+AGAIN_S = 5.0
+"""Until work that goes on is told again to stop: it may have waited with `asyncio.wait_for`, which
+in Python 3.11 forgets a cancellation that comes together with what it waits for."""
 LEADERLESS_S = 1.0
 """Until a room goes on that needs the leader of a cluster; an election takes seconds."""
 
@@ -64,7 +67,7 @@ async def cancellable(work: Awaitable[None]) -> None:
         while not working.done():
             working.cancel()
             with suppress(asyncio.CancelledError):  # We are told already.
-                await asyncio.wait((working,))
+                await asyncio.wait((working,), timeout=AGAIN_S)
         if not working.cancelled() and (failure := working.exception()) is not None:
             log.info("failed_while_stopping", reason=repr(failure))
         raise

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import pytest
 from structlog.testing import capture_logs
 
+from actors import supervisor
 from actors.supervisor import supervise
 from bus.telemetry import Telemetry
 from bus.wire import BrokerLost
@@ -125,3 +127,19 @@ async def test_a_room_that_fails_while_it_is_stopped_is_not_started_again() -> N
     await asyncio.wait((task,), timeout=5)
 
     assert (task.cancelled(), started) == (True, 1)
+
+
+async def test_a_room_that_did_not_hear_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "AGAIN_S", 0.01)
+
+    async def room() -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        await asyncio.sleep(60)
+
+    task = asyncio.create_task(supervise("deaf", room, Settings(), Telemetry()))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.wait((task,), timeout=5)
+
+    assert task.cancelled()
