@@ -26,6 +26,8 @@ EPOCH = "0" * 16
 def unlike(kept: Sequence[Kept | None], chance: Random) -> Iterator[str]:
     """In words, each table that differs when the log is folded at once and in drawn pieces."""
     log = [_stored(one) for one in kept if one is not None]
+    if not log:  # A broker that acknowledged too early may have lost all of it.
+        return
     cuts = sorted(chance.sample(range(1, len(log)), min(len(log) - 1, 5))) if len(log) > 1 else []
     pieces = zip([0, *cuts], [*cuts, len(log)], strict=True)
     whole = _hashes([log])
