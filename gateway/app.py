@@ -40,7 +40,10 @@ from gateway.version import VERSION
 from schemas.envelope import Refused
 
 CORRELATION = web.RequestKey("correlation", str)
-CALL = web.RequestKey("call", Call)
+CALLED = web.RequestKey("called", tuple[str, str])
+"""The id and the author of what a refused request wanted. Not the `Call` itself, which knows the
+request: what knows each other waits for the collector of cycles, and that stops the loop.
+"""
 LEFT = web.RequestKey("left", dict[str, str])
 """What the caller may still ask for: the RateLimit fields, once the request has been counted."""
 ABSENT = {
@@ -153,12 +156,12 @@ def _remembered(
     refused: Refused, request: web.Request, correlation: str, status: int
 ) -> RememberedRefusal:
     """What is kept in mind of a refusal, for who asks why."""
-    call = request.get(CALL)
+    cause, author = request.get(CALLED, ("", ""))
     return refusal_of(
         refused,
         correlation=correlation,
-        cause=call.id if call else "",
-        author=call.principal.id if call else "",
+        cause=cause,
+        author=author,
         request=f"{request.method} {request.path}",
         status=status,
     )
@@ -190,15 +193,16 @@ class _Entrance:
         """The response to *request*. Raises what `_outer` tells."""
         gateway, began, status = self._gateway, perf_counter(), 500
         call = Call(gateway, request, self._guard.address(request), request[CORRELATION])
-        request[CALL] = call
         given = arrival.traceparent(request.headers)
         try:
             with gateway.telemetry.span(self._name, given) as span:
                 call.traceparent = span.traceparent
                 response = await self._answered(call)
             status = response.status
-        except Refused as refused:
-            status = tell(refused, "", "").status
+        except FAULTS as fault:
+            request[CALLED] = call.id, call.principal.id
+            if isinstance(fault, Refused):
+                status = tell(fault, "", "").status
             raise
         finally:
             passed_s = perf_counter() - began
