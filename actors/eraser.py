@@ -33,7 +33,7 @@ from schemas.settings import Settings
 NAME = "erase"
 PROGRESS = "erased"
 """The file that tells how far the log has been worked on; without it, it is read from the start."""
-SIGNS = (b'"message_deleted"', b'"channel_removed"')
+DELETED, REMOVED = b'"message_deleted"', b'"channel_removed"'
 """What stands in the payload of every commit that calls for erasing, and in few others."""
 SAID_IN_PRIVATE = b'"sealed":{'
 """What stands in the payload of every commit that hides something, and in few others."""
@@ -43,6 +43,8 @@ removed: what was being said there meanwhile comes after the removal, but not so
 NOTED_EVERY = 10_000
 """Positions without anything to erase, after which progress is noted all the same."""
 HOLD_EVERY_S = 2.0
+REST_S = 0.1
+"""From one page to the next while commits pour in: erasing waits for more than that anyway."""
 RETRY_S = 1.0
 DESTROY_TIMEOUT_S = 120.0
 
@@ -121,6 +123,7 @@ class Eraser:
             self._seen = max(done, page[-1].seq)
             if self._deeds or self._seen - self._noted >= NOTED_EVERY:
                 self._news.set()
+            await asyncio.sleep(REST_S)
 
     async def _work(self) -> None:
         while True:
@@ -183,13 +186,15 @@ def called_for(page: Sequence[Stored], removed: set[Id]) -> list[Deed]:
     of this page are added. Raises `bus.codec.Undecodable`."""
     deeds: list[Deed] = []
     for one in page:
-        if any(sign in one.payload for sign in SIGNS):
+        if DELETED in one.payload or REMOVED in one.payload:
             commit = codec.decode(one.payload, one.seq)
             deeds += plan(commit)
             if any(isinstance(event, ChannelRemoved) for event in commit.events):
                 removed.add(commit.header.key)
+        if not removed or one.noun != "message" or SAID_IN_PRIVATE not in one.payload:
+            continue
         channel = one.key.partition(".")[0]
-        if one.noun == "message" and channel in removed and SAID_IN_PRIVATE in one.payload:
+        if channel in removed:
             commit = codec.decode(one.payload, one.seq)  # It was in flight when the channel went.
             intent = Intent("channel", channel, RecordErasure())
             deeds.append(Deed(owner("message", one.key), commit, intent))

@@ -1,14 +1,35 @@
-"""How nats-py is told to connect: once, to one server, as whom, and with secrets for TLS only."""
+"""How nats-py is told to connect: once, to one server, as whom, and with secrets for TLS only; and
+how it is waited for."""
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from collections.abc import Awaitable
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from nats.aio.client import Client
 
 from bus.roles import Endpoint, Role
 from bus.wire import BrokerLost
+
+Result = TypeVar("Result")
+
+
+async def heeding(work: Awaitable[Result]) -> Result:
+    """What *work* of nats-py comes to; but whoever is told to stop meanwhile stops.
+
+    nats-py waits with `asyncio.wait_for`, which in Python 3.11 forgets a cancellation that comes
+    together with what it waits for. A loop within an `asyncio.timeout`, which cancels but once,
+    would then go on for ever.
+    """
+    task = asyncio.current_task()
+    told = task.cancelling() if task else 0
+    try:
+        return await work
+    finally:
+        if task is not None and task.cancelling() > told:
+            raise asyncio.CancelledError
 
 
 def one_attempt(timeout_s: float) -> dict[str, Any]:

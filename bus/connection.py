@@ -15,7 +15,7 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.errors import NoServersError, SlowConsumerError
 
-from bus.client import one_attempt, place, signed_in
+from bus.client import heeding, one_attempt, place, signed_in
 from bus.external import external_endpoint
 from bus.roles import Endpoint, Role
 from bus.server import kept_endpoint
@@ -171,7 +171,7 @@ async def _connected(
         for address in endpoint.addresses(role):
             connection = Connection(Client())
             try:
-                await connection.client.connect(
+                connecting = connection.client.connect(
                     address,
                     name=f"canopy-{role}",
                     inbox_prefix=endpoint.inbox(role),
@@ -180,6 +180,7 @@ async def _connected(
                     **signed_in(connection.client, endpoint, role, address),
                     **one_attempt(_patience_s(endpoint, settings)),
                 )
+                await heeding(connecting)
             except (NoServersError, OSError, TimeoutError) as error:
                 faults[address] = f"{place(address)}: {str(error) or 'silent'}"
                 put_off(endpoint, role, address)
@@ -188,6 +189,9 @@ async def _connected(
                 await _closed(connection.client)
                 where = place(address)
                 raise BrokerLost(f"the broker at {where} refused {role}: {error}") from error
+            except BaseException:  # It may be there by now, and nobody else knows of it.
+                await _closed(connection.client)
+                raise
             else:
                 return connection
         await asyncio.sleep(RETRY_S)  # It is starting; the deadline is the caller's.
@@ -208,7 +212,7 @@ async def _drained(client: Client, timeout_s: float) -> None:
     with suppress(*GONE):
         async with asyncio.timeout(timeout_s):
             if client.is_connected:
-                await client.flush()
+                await heeding(client.flush())
     await _closed(client)
 
 
@@ -216,4 +220,4 @@ async def _closed(client: Client) -> None:
     """The connection is closed, or let go: a frozen broker takes nothing more, not even that."""
     with suppress(*GONE):
         async with asyncio.timeout(CLOSE_TIMEOUT_S):
-            await client.close()
+            await heeding(client.close())

@@ -20,6 +20,7 @@ from nats.errors import NoRespondersError
 from nats.errors import TimeoutError as NatsTimeout
 
 from bus import codec, subjects
+from bus.client import heeding
 from bus.log import LEADERLESS
 from bus.wire import BrokerLost
 from schemas.envelope import Commit
@@ -51,7 +52,7 @@ class Delivery:
         Raises `ConsumerLost`, `bus.wire.BrokerLost`, or TimeoutError: it will be delivered again.
         """
         try:
-            await self._message.ack_sync(timeout=ACK_TIMEOUT_S)
+            await heeding(self._message.ack_sync(timeout=ACK_TIMEOUT_S))
         except NatsTimeout:
             raise
         except NoRespondersError as error:
@@ -98,7 +99,7 @@ async def _pulled(client: Client, durable: str, *, clustered: bool) -> AsyncGene
             for _ in range(PULL_MAX):
                 _end_if_cancelled()
                 try:
-                    message = await subscription.next_msg(timeout=PULL_EXPIRES_S + 5)
+                    message = await heeding(subscription.next_msg(timeout=PULL_EXPIRES_S + 5))
                 except NatsTimeout:
                     break
                 _end_if_cancelled()
@@ -142,7 +143,7 @@ async def _leaderless(client: Client, durable: str, headers: Mapping[str, str]) 
         return False
     subject = f"$JS.API.CONSUMER.INFO.{subjects.STREAM}.{durable}"
     try:
-        told = orjson.loads((await client.request(subject, timeout=ACK_TIMEOUT_S)).data)
+        told = orjson.loads((await heeding(client.request(subject, timeout=ACK_TIMEOUT_S))).data)
     except (NatsTimeout, NoRespondersError):
         return True
     code = told.get("error", {}).get("err_code")

@@ -150,10 +150,7 @@ class GroupCommit:
         """However it ended, and be it before it began: nobody waits for it any longer."""
         if sending.cancelled() or sending.exception():
             self._stopped, self._slots = True, 0  # The group takes no more from here on.
-            for waiting in batch:
-                _failed(waiting, Unacknowledged("the writer stopped"))
-        self._slots += not self._stopped
-        self._arrived.set()
+            _all_failed(batch, Unacknowledged("the writer stopped"))
 
     def _gather(self) -> list[_Waiting]:
         """What waits, at most one commit for each aggregate; the rest keeps its place."""
@@ -190,46 +187,60 @@ class GroupCommit:
 
     async def _send(self, batch: list[_Waiting], asked: Asked | Unacknowledged | None) -> None:
         began = perf_counter()
-        if asked is None or not await self._batched(batch, asked):
-            async with asyncio.TaskGroup() as group:
-                for waiting in batch:
-                    group.create_task(self._plain(waiting))
-        self.observe(len(batch), perf_counter() - began)
-
-    async def _plain(self, waiting: _Waiting) -> None:
         try:
-            asked = self._wire.asked(waiting.subject, waiting.payload, _ended(waiting.header))
-        except TooLarge as error:
-            outcome: int | Exception = error
-        except BrokerLost as error:
-            outcome = Unacknowledged(str(error))
-        else:
+            stored = await self._placed(batch, asked)
+        finally:  # The broker is done with it, and may have the next: its mark holds up nobody.
+            self._slots += not self._stopped
+            self._arrived.set()
+        self.observe(len(batch), perf_counter() - began)
+        if stored:
+            await self._known(stored)
+
+    async def _placed(
+        self, batch: list[_Waiting], asked: Asked | Unacknowledged | None
+    ) -> list[tuple[int, _Waiting]]:
+        """Those of *batch* that lie in the log now, and where; the others have learnt why not."""
+        if asked is not None:
             point("append.sent")
             outcome = await self._outcome(asked)
-        if isinstance(outcome, int):
-            await self._known([waiting], outcome)
-        else:
-            _failed(waiting, outcome)
+            if isinstance(outcome, int):
+                return list(enumerate(batch, outcome - len(batch) + 1))
+            if isinstance(outcome, Unacknowledged):
+                _all_failed(batch, outcome)
+                return []
+        return await self._placed_one_by_one(batch)
 
-    async def _batched(self, batch: list[_Waiting], asked: Asked | Unacknowledged) -> bool:
-        """True once every commit of *batch* has its outcome; False when none was stored."""
+    async def _placed_one_by_one(self, batch: list[_Waiting]) -> list[tuple[int, _Waiting]]:
+        """As `_placed`, by plain publishes: none of *batch* was stored so far."""
+        placed: list[tuple[int, _Waiting]] = []
+        asked = [self._asked(waiting) for waiting in batch]
         point("append.sent")
-        outcome = await self._outcome(asked)
-        if isinstance(outcome, int):
-            await self._known(batch, outcome)
-        elif isinstance(outcome, Unacknowledged):
-            _all_failed(batch, outcome)
-        return not isinstance(outcome, Conflict | Unstored)
+        until_s = self._loop.time() + self._settings.append_timeout_s
+        for waiting, one in zip(batch, asked, strict=True):
+            rest_s = max(0.0, until_s - self._loop.time())
+            outcome = one if isinstance(one, Exception) else await self._outcome(one, rest_s)
+            if isinstance(outcome, int):
+                placed.append((outcome, waiting))
+            else:
+                _failed(waiting, outcome)
+        return placed
 
-    async def _known(self, batch: list[_Waiting], last: int) -> None:
-        """*batch* lies in the log up to the position *last*: first marked, then told."""
-        point("append.stored")
-        first = last - len(batch) + 1
-        stored = [
-            Stored(seq, one.noun, one.key, one.payload) for seq, one in enumerate(batch, first)
-        ]
+    def _asked(self, waiting: _Waiting) -> Asked | Exception:
+        """The question, on its way, whether the broker stores *waiting*; or why it is not."""
         try:
-            await self._in_time(self._mark.reach(stored[-1], first))
+            return self._wire.asked(waiting.subject, waiting.payload, _ended(waiting.header))
+        except TooLarge as error:
+            return error
+        except BrokerLost as error:
+            return Unacknowledged(str(error))
+
+    async def _known(self, placed: list[tuple[int, _Waiting]]) -> None:
+        """What was *placed* lies in the log: first marked, then told."""
+        point("append.stored")
+        batch = [one for _, one in placed]
+        stored = [Stored(seq, one.noun, one.key, one.payload) for seq, one in placed]
+        try:
+            await self._in_time(self._mark.reach(stored))
         except Reused as error:
             self.damaged = str(error)
             self.reused = self.reused or error
@@ -241,7 +252,7 @@ class GroupCommit:
             _all_failed(batch, Unacknowledged(f"the mark cannot be raised: {error}"))
             return
         point("append.marked")
-        for seq, waiting in enumerate(batch, first):
+        for seq, waiting in placed:
             if not waiting.done.done():
                 waiting.done.set_result(seq)
         self._stored(stored)
@@ -254,16 +265,19 @@ class GroupCommit:
         except TimeoutError as error:
             raise TimeoutError("the disk takes too long") from error
 
-    async def _outcome(self, asked: Asked | Unacknowledged) -> int | Exception:
+    async def _outcome(
+        self, asked: Asked | Unacknowledged, timeout_s: float | None = None
+    ) -> int | Exception:
         """The position that the broker gave, or why it gave none."""
         if isinstance(asked, Unacknowledged):
             return asked
-        timeout_s = self._settings.append_timeout_s
+        if timeout_s is None:
+            timeout_s = self._settings.append_timeout_s
         try:
             data = await self._wire.answer(asked, timeout_s)
         except TimeoutError:
             self.doubted = True
-            return Unacknowledged(f"no answer in {timeout_s} s")
+            return Unacknowledged(f"no answer in {self._settings.append_timeout_s} s")
         except BrokerLost as error:
             return Unacknowledged(str(error))
         except LookupError:

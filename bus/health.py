@@ -14,7 +14,7 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NatsTimeout
 
-from bus.client import one_attempt, place, signed_in
+from bus.client import heeding, one_attempt, place, signed_in
 from bus.roles import Endpoint
 from schemas.servers import SERVERS_MAX
 
@@ -40,7 +40,8 @@ async def examine(endpoint: Endpoint, timeout_s: float) -> None:
 async def asked(endpoint: Endpoint, about: str, timeout_s: float) -> dict[str, Any]:
     """What the broker says *about* itself: `HEALTHZ`, `VARZ`, `JSZ`. Raises `Sick`."""
     async with _questioned(endpoint, about, timeout_s) as client:
-        reply = await client.request(f"$SYS.REQ.SERVER.PING.{about}", timeout=timeout_s)
+        asking = client.request(f"$SYS.REQ.SERVER.PING.{about}", timeout=timeout_s)
+        reply = await heeding(asking)
     return _data(reply.data)
 
 
@@ -57,7 +58,7 @@ async def surveyed(endpoint: Endpoint, about: str, timeout_s: float) -> list[dic
         wait_s = timeout_s
         with suppress(NatsTimeout):
             while len(answers) < SERVERS_MAX:
-                message = await subscription.next_msg(timeout=wait_s)
+                message = await heeding(subscription.next_msg(timeout=wait_s))
                 answers.append(_data(message.data))
                 wait_s = min(timeout_s, QUIET_S)
         if not answers:
@@ -87,13 +88,14 @@ async def _questioned(endpoint: Endpoint, about: str, timeout_s: float) -> Async
 async def _refused(client: Client, endpoint: Endpoint, address: str, timeout_s: float) -> str:
     """Why the role `system` is not taken in at *address*; empty when it is."""
     try:
-        await client.connect(
+        connecting = client.connect(
             address,
             name="canopy-system",
             error_cb=_unheard,
             **signed_in(client, endpoint, "system", address),
             **one_attempt(timeout_s),
         )
+        await heeding(connecting)
     except (NatsError, OSError, TimeoutError) as error:
         return str(error) or "silent"
     return ""

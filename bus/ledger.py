@@ -110,7 +110,7 @@ class Proof:
     def hear(self, page: Iterable[Stored]) -> None:
         """*page* follows what was heard. Raises `Broken` when it is not what was hashed."""
         ledger = self._ledger
-        for place in chained(self.place, page):
+        for place in chained(self.place, page, ledger.tip.seq if ledger else 0):
             self.place = place
             if ledger is None:
                 continue
@@ -129,9 +129,14 @@ class Proof:
                 self._unproved.append(place)
 
 
-def chained(place: Place, page: Iterable[Stored]) -> Iterator[Place]:
-    """The places of *page*, which follows *place* without a gap."""
-    digest = place.digest
+def chained(place: Place, page: Iterable[Stored], also: int = 0) -> Iterator[Place]:
+    """The places of *page*, which follows *place* without a gap, that are worth keeping: at each
+    `EVERY`, at the position *also*, and the last."""
+    seq, digest, told = place.seq, place.digest, place.seq
     for one in page:
-        digest = link(digest, one)
-        yield Place(one.seq, digest)
+        seq, digest = one.seq, link(digest, one)
+        if seq % EVERY == 0 or seq == also:
+            told = seq
+            yield Place(seq, digest)
+    if told != seq:
+        yield Place(seq, digest)

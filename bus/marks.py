@@ -11,6 +11,7 @@ so that one of them is whole whenever the power goes. Which process has which is
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
@@ -53,11 +54,11 @@ class Mark(Protocol):
     seq: int
     """What has been marked so far."""
 
-    async def reach(self, last: Stored, first: int | None = None) -> None:
-        """Returns once it is durably known that the log has *last*, and so all before it.
+    async def reach(self, stored: Sequence[Stored]) -> None:
+        """Returns once it is durably known that the log has what was just *stored*, in the order of
+        positions, and so all before it.
 
-        *first* is the first position that was stored together with it, if others were. Raises
-        OSError when that cannot be written down, and `Reused`.
+        Raises OSError when that cannot be written down, and `Reused`.
         """
 
     async def cover(self, found: Stored) -> None:
@@ -72,7 +73,7 @@ class Unmarked:
 
     seq = 0
 
-    async def reach(self, last: Stored, first: int | None = None) -> None:
+    async def reach(self, stored: Sequence[Stored]) -> None:
         """Nothing is written down."""
 
     async def cover(self, found: Stored) -> None:
@@ -84,7 +85,7 @@ class Unmarkable:
 
     seq = 0
 
-    async def reach(self, last: Stored, first: int | None = None) -> None:
+    async def reach(self, stored: Sequence[Stored]) -> None:
         raise OSError("the marks cannot be read")
 
     async def cover(self, found: Stored) -> None:
@@ -143,17 +144,18 @@ class HighWater:
         self._raising: _Raising | None = None
         self._worker = ThreadPoolExecutor(1, "mark")
 
-    async def reach(self, last: Stored, first: int | None = None) -> None:
-        self._given_once(last.seq if first is None else first, last.seq)
-        await self.cover(last)
+    async def reach(self, stored: Sequence[Stored]) -> None:
+        self._given_once([one.seq for one in stored])
+        await self.cover(stored[-1])
 
-    def _given_once(self, first: int, last: int) -> None:
+    def _given_once(self, seqs: Sequence[int]) -> None:
         """The broker has given these positions to this process, and never before. What another
         process was given within `SLIP` is not known here: its answer may have been overtaken."""
-        for seq in range(first, last + 1):
-            if seq <= max(self._floor, self.seq - SLIP) or seq in self._given:
+        least = max(self._floor, self.seq - SLIP)
+        for seq in seqs:
+            if seq <= least or seq in self._given:
                 raise Reused(seq, max(self.seq, seq))
-        self._given.update(range(first, last + 1))
+        self._given.update(seqs)
         if len(self._given) > 2 * SLIP:
             self._given = {seq for seq in self._given if seq > self.seq - SLIP}
 

@@ -29,6 +29,9 @@ from schemas.settings import Settings
 HOLD = "notary"
 SCRUB = "scrub"
 AGAIN_S = 1.0
+REST_S = 0.1
+"""From one page to the next while commits pour in: what was written is hashed a little later, in
+larger pages, and whoever waits for an answer need not wait for that."""
 SAID_S = 10.0
 """Between two notes of how far the scrubber is."""
 Result = TypeVar("Result")
@@ -141,6 +144,7 @@ class Notary:
                 self._place = place
                 if place.seq % EVERY == 0:
                     self._fresh.append(place)
+            await asyncio.sleep(REST_S)
 
     async def _keep(self, ledger: Ledger) -> None:
         """Write down what has been hashed, every moment.

@@ -15,6 +15,7 @@ from typing import Any
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
+from bus.client import heeding
 from bus.health import Sick, asked, surveyed
 from bus.log import LEADERLESS, REMEDY
 from bus.roles import BUCKET_STREAM, Endpoint
@@ -298,9 +299,8 @@ async def _api(
     """
     body = b"" if request is None else json.dumps(request).encode()
     try:
-        reply = await client.request(
-            f"$JS.API.{verb}", body, timeout=settings.nats_connect_timeout_s
-        )
+        asking = client.request(f"$JS.API.{verb}", body, timeout=settings.nats_connect_timeout_s)
+        reply = await heeding(asking)
     except (NatsError, TimeoutError) as error:
         raise BrokerLost(f"{verb}: no answer ({error})") from error
     answer: Json = json.loads(reply.data)

@@ -8,12 +8,15 @@ import signal
 
 import pytest
 
+from bus.client import heeding
 from bus.connection import connected, located, wired
 from bus.roles import Endpoint
 from bus.server import Broker, broker
 from bus.wire import BrokerLost
 from schemas.settings import Settings
 from tests.bus.conftest import settled
+
+DEADLINE_S = 10.0
 
 
 async def test_what_one_role_says_another_hears(running: Broker, settings: Settings) -> None:
@@ -86,6 +89,18 @@ async def test_a_broker_that_never_comes_is_given_up(settings: Settings) -> None
     with pytest.raises(BrokerLost, match="no broker at"):
         async with connected(Endpoint("nats://127.0.0.1:1", {}), "gateway", hasty):
             pass
+
+
+async def test_who_is_told_to_stop_as_his_answer_comes_stops() -> None:
+    """`asyncio.wait_for`, with which nats-py waits, would forget it in Python 3.11."""
+    answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    waiting = asyncio.create_task(heeding(asyncio.wait_for(answer, DEADLINE_S)))
+    await asyncio.sleep(0)
+    answer.set_result(None)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+
+    assert waiting.cancelled()
 
 
 async def test_a_wrong_password_is_not_tried_again(running: Broker, settings: Settings) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,10 @@ HI = MessagePosted(content="Hi.")
 
 def commit(seq: int) -> Stored:
     return Stored(seq, "message", f"general.M{seq}", b"%d" % seq)
+
+
+def commits(first: int, last: int) -> list[Stored]:
+    return [commit(seq) for seq in range(first, last + 1)]
 
 
 class Held(Directory):
@@ -60,7 +65,7 @@ def seen(kept: Directory) -> int:
 
 
 async def test_a_mark_is_durable_when_it_is_reached(kept: Held, mark: HighWater) -> None:
-    await mark.reach(commit(3))
+    await mark.reach([commit(3)])
     found = marks(kept)
 
     assert found == {"high-0": (EPOCH, alone(commit(3)))}
@@ -68,7 +73,7 @@ async def test_a_mark_is_durable_when_it_is_reached(kept: Held, mark: HighWater)
 
 async def test_nobody_is_told_before_the_mark_is_on_the_disk(kept: Held, mark: HighWater) -> None:
     kept.go.clear()
-    reaching = asyncio.create_task(mark.reach(commit(1)))
+    reaching = asyncio.create_task(mark.reach([commit(1)]))
     await asyncio.sleep(0)
     before = (reaching.done(), seen(kept))
     kept.go.set()
@@ -82,7 +87,7 @@ async def test_all_that_wait_share_the_next_write(kept: Held, mark: HighWater) -
     kept.go.clear()
     async with asyncio.timeout(DEADLINE_S), asyncio.TaskGroup() as group:
         for seq in range(1, 101):
-            group.create_task(mark.reach(commit(seq)))
+            group.create_task(mark.reach([commit(seq)]))
         await asyncio.sleep(0)
         kept.go.set()
 
@@ -91,7 +96,7 @@ async def test_all_that_wait_share_the_next_write(kept: Held, mark: HighWater) -
 
 async def test_one_who_no_longer_waits_holds_up_nobody(kept: Held, mark: HighWater) -> None:
     kept.go.clear()
-    gone, waiting = (asyncio.create_task(mark.reach(commit(seq))) for seq in (1, 2))
+    gone, waiting = (asyncio.create_task(mark.reach([commit(seq)])) for seq in (1, 2))
     await asyncio.sleep(0)
     gone.cancel()
     kept.go.set()
@@ -106,9 +111,9 @@ async def test_a_mark_that_cannot_be_written_is_an_error_and_tried_again(
 ) -> None:
     kept.fault = OSError(28, "No space left on device")
     with pytest.raises(OSError, match="No space left"):
-        await mark.reach(commit(1))
+        await mark.reach([commit(1)])
     kept.fault = None
-    await mark.reach(commit(2))
+    await mark.reach([commit(2)])
 
     assert seen(kept) == 2
 
@@ -117,20 +122,20 @@ async def test_a_position_that_was_acknowledged_is_not_taken_again(
     kept: Held, mark: HighWater
 ) -> None:
     """Neither one of another process, before this one came, nor one of long ago."""
-    await mark.reach(commit(5))
+    await mark.reach([commit(5)])
     other = high_water(Directory(kept.path), EPOCH)
     with pytest.raises(Reused, match="position 5 after it had acknowledged 5"):
-        await other.reach(commit(5))
+        await other.reach([commit(5)])
     other.close()
-    await mark.reach(commit(6 + SLIP))
+    await mark.reach([commit(6 + SLIP)])
 
     with pytest.raises(Reused, match="position 6 after"):
-        await mark.reach(commit(6))
+        await mark.reach([commit(6)])
 
 
 async def test_answers_that_overtake_each_other_are_no_harm(mark: HighWater) -> None:
-    await mark.reach(commit(7))
-    await mark.reach(commit(6))
+    await mark.reach([commit(7)])
+    await mark.reach([commit(6)])
 
     assert mark.seq == 7
 
@@ -139,27 +144,27 @@ async def test_a_position_given_twice_to_this_process_is_found_however_recent(
     mark: HighWater,
 ) -> None:
     """Also one from the middle of a group; what others were given may be overtaken."""
-    await mark.reach(commit(199), 100)
-    await mark.reach(commit(99))
+    await mark.reach(commits(100, 199))
+    await mark.reach([commit(99)])
     for repeated, first in ((150, 150), (205, 199), (99, 98)):
         with pytest.raises(Reused):
-            await mark.reach(commit(repeated), first)
-    await mark.reach(commit(205), 200)
+            await mark.reach(commits(first, repeated))
+    await mark.reach(commits(200, 205))
 
     assert mark.seq == 205
 
 
 async def test_what_was_given_is_forgotten_in_time(mark: HighWater) -> None:
     for last in range(SLIP, 6 * SLIP, SLIP):
-        await mark.reach(commit(last), last - SLIP + 1)
+        await mark.reach(commits(last - SLIP + 1, last))
 
     assert len(mark._given) <= 2 * SLIP + SLIP
 
 
 async def test_each_process_has_a_mark_of_its_own(kept: Held, mark: HighWater) -> None:
-    await mark.reach(commit(4))
+    await mark.reach([commit(4)])
     other = high_water(Directory(kept.path), EPOCH)
-    await other.reach(commit(6))
+    await other.reach([commit(6)])
     found = {name: place.seq for name, (_, place) in marks(kept).items()}
     other.close()
     third = high_water(Directory(kept.path), EPOCH)
@@ -233,10 +238,10 @@ async def test_a_number_given_twice_stops_the_writer(tmp_path: Path) -> None:
 
 async def test_a_mark_costs_no_new_file(kept: Held, mark: HighWater) -> None:
     """It is written in place, so that a full disk takes it too."""
-    await mark.reach(commit(1))
+    await mark.reach([commit(1)])
     size = (kept.path / "high-0").stat().st_size
     for seq in range(2, 50):
-        await mark.reach(commit(seq))
+        await mark.reach([commit(seq)])
 
     assert (kept.path / "high-0").stat().st_size == size
     assert kept.names() == ["high-0"]
@@ -254,7 +259,7 @@ class _Full:
 
     seq = 0
 
-    async def reach(self, last: Stored, first: int | None = None) -> None:
+    async def reach(self, stored: Sequence[Stored]) -> None:
         raise OSError(28, "No space left on device")
 
     async def cover(self, found: Stored) -> None:

@@ -114,7 +114,7 @@ async def test_a_tail_that_was_acknowledged_and_is_lost_is_found(tmp_path: Path,
     async with running(tmp_path, log) as reads:
         await reads.reached(await log.say(5))
         mark = high_water(storage(knobs), log.epoch)
-        await mark.reach(Stored(7, "message", "general.M7", b"{}"))
+        await mark.reach([Stored(7, "message", "general.M7", b"{}")])
         mark.close()
         lost = await reads.verify()
         await reads.reached(await log.say(2))
@@ -131,7 +131,7 @@ async def test_a_leader_that_lags_is_waited_for(tmp_path: Path, log: Log) -> Non
     knobs = Settings(data_directory=tmp_path, nats_url=far, nats_silence_s=DEADLINE_S)
     await log.say(3)
     mark = high_water(storage(knobs), log.epoch)
-    await mark.reach(Stored(5, "message", "general.M5", b"{}"))
+    await mark.reach([Stored(5, "message", "general.M5", b"{}")])
     mark.close()
     waiting = asyncio.create_task(end_of(log, knobs))
     await asyncio.sleep(0.05)

@@ -117,12 +117,12 @@ def gaps_in_pages(patch: Patch) -> None:
 
 def positions_miscounted(patch: Patch) -> None:
     """The members of an atomic batch are numbered from the wrong end."""
-    batched = GroupCommit._batched
+    placed = GroupCommit._placed
 
-    async def reversed_batch(self: GroupCommit, batch: list[Any], asked: Any) -> bool:
-        return await batched(self, batch[::-1], asked)
+    async def reversed_batch(self: GroupCommit, batch: list[Any], asked: Any) -> Any:
+        return await placed(self, batch[::-1], asked)
 
-    patch.setattr(GroupCommit, "_batched", reversed_batch)
+    patch.setattr(GroupCommit, "_placed", reversed_batch)
 
 
 def effects_forgotten(patch: Patch) -> None:
