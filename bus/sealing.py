@@ -72,7 +72,10 @@ class Sealing:
         """*events* as they may be written; what they say still stands in them, for whoever decided
         it. Raises `Unstored` when the vault cannot keep a key, TimeoutError.
         """
-        return tuple([await self._one(header, event) for event in events])
+        for event in events:
+            if isinstance(event, Sealable) and event.private:
+                return tuple([await self._one(header, one) for one in events])
+        return events
 
     async def _one(self, header: Header, event: Event) -> Event:
         if not isinstance(event, Sealable) or not event.private:

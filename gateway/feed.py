@@ -20,6 +20,7 @@ from schemas.settings import Settings
 Show = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]
 """(header, fact) → what a client may be shown of the fact's data."""
 ERASURE = "content_erased"
+ERASURE_SIGN = ERASURE.encode()
 
 CHANNEL_NOUNS = frozenset({"channel", "cursor", "message"})
 RIGHTLESS = frozenset({"cursor", "message", "receipt"})
@@ -92,7 +93,7 @@ class Entry:
     def erases(self) -> bool:
         """Whether it tells that keys were destroyed. Nearly none does, and is told without a look
         into the payload."""
-        return ERASURE.encode() in self._stored.payload and _opens(self) and ERASURE in self.kinds
+        return ERASURE_SIGN in self._stored.payload and _opens(self) and ERASURE in self.kinds
 
     def forget(self) -> None:
         """Write its frames anew for whoever reads it next: what it said has been erased."""

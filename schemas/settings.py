@@ -153,7 +153,7 @@ class Settings(BaseModel):
     group_commit_batch_max: int = _knob(
         1000, "commits", "In one atomic batch (the broker allows 1,000).", ge=1, le=1000
     )
-    group_commits_in_flight_max: int = _knob(3, "batches", "On their way at once.", ge=1, le=50)
+    group_commits_in_flight_max: int = _knob(1, "batches", "On their way at once.", ge=1, le=50)
     host_commands_in_flight_max: int = _knob(
         4096, "commands", "Being decided at once; more wait in the broker.", ge=1
     )
