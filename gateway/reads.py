@@ -186,6 +186,7 @@ class Reads:
             except* Poison as poison:
                 self.stopped = str(poison.exceptions[0])
                 log.critical("projection_stopped", reason=self.stopped, position=self.position)
+                self._give_up()
             except* Damaged as damage:
                 self._hurt(file, _first(damage))
             except* Behind:
@@ -380,9 +381,15 @@ class Reads:
         except TimeoutError as error:
             raise Behind(seq, self.position, self.stopped) from error
         finally:
-            if not future.done() or future.cancelled():
+            if not future.done() or future.cancelled() or future.exception():
                 self._waiting.remove(waiting)
                 heapq.heapify(self._waiting)
+
+    def _give_up(self) -> None:
+        """Folding has stopped: whoever waits for more need not wait any longer."""
+        for seq, _, future in self._waiting:
+            if not future.done():
+                future.set_exception(Behind(seq, self.position, self.stopped))
 
     async def together(self, read: Callable[[Rows], Result], at: int | None = None) -> Result:
         """What *read* makes of as many statements as it likes, in one trip to a worker thread.

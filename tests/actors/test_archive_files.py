@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import pytest
 
-from actors.archive_files import DRAFT, Taken, directory_sink, opened, tar_sink
+from actors.archive_files import DRAFT, Sink, Taken, directory_sink, opened, tar_sink
 
 DATA = b"The first backup." * 1000
 
@@ -44,11 +45,14 @@ def test_a_draft_that_is_a_second_name_of_a_finished_backup_is_not_written_to(
     assert not drafted(first).exists()
 
 
+@pytest.mark.parametrize("sink", [tar_sink, directory_sink])
 def test_who_opened_the_draft_before_another_finished_it_does_not_write_to_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sink: Callable[[Path], AbstractContextManager[Sink]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    path, others = tmp_path / "night.tar", ExitStack()
-    others.enter_context(tar_sink(path)).put("manifest.json", DATA)
+    path, others = tmp_path / "night", ExitStack()
+    others.enter_context(sink(path)).put("manifest.json", DATA)
     real = fcntl.flock
 
     def after_it_ended(descriptor: int, operation: int) -> None:
@@ -57,27 +61,7 @@ def test_who_opened_the_draft_before_another_finished_it_does_not_write_to_it(
         real(descriptor, operation)
 
     monkeypatch.setattr(fcntl, "flock", after_it_ended)
-    with pytest.raises(Taken, match="is there already"), tar_sink(path):
-        pass
-
-    assert read(path) == DATA
-    assert [one.name for one in tmp_path.iterdir()] == [path.name]
-
-
-def test_a_directory_that_was_finished_meanwhile_is_left_as_it_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, others = tmp_path / "export", ExitStack()
-    others.enter_context(directory_sink(path)).put("manifest.json", DATA)
-    real = fcntl.flock
-
-    def after_it_ended(descriptor: int, operation: int) -> None:
-        monkeypatch.setattr(fcntl, "flock", real)
-        others.close()
-        real(descriptor, operation)
-
-    monkeypatch.setattr(fcntl, "flock", after_it_ended)
-    with pytest.raises(Taken, match="is there already"), directory_sink(path):
+    with pytest.raises(Taken, match="is there already"), sink(path):
         pass
 
     assert read(path) == DATA

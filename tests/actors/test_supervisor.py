@@ -99,46 +99,43 @@ async def test_a_room_ends_with_its_process() -> None:
     assert logged == []
 
 
-async def failing_when_stopped() -> None:
-    """Its task group raises what failed in place of the cancellation."""
-    async with asyncio.TaskGroup() as group:
-        group.create_task(complaining())
-        await asyncio.sleep(60)
-
-
-async def complaining() -> None:
-    try:
-        await asyncio.sleep(60)
-    finally:
-        raise ConnectionError("told to stop")
-
-
 async def test_a_room_that_fails_while_it_is_stopped_is_not_started_again() -> None:
-    started = 0
+    """Its task group raises what failed in place of the cancellation."""
+    starts = asyncio.Queue[str]()
+
+    async def complaining() -> None:
+        starts.put_nowait("started")
+        try:
+            await asyncio.sleep(60)
+        finally:
+            raise ConnectionError("told to stop")
 
     async def room() -> None:
-        nonlocal started
-        started += 1
-        await failing_when_stopped()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(complaining())
+            await asyncio.sleep(60)
 
     task = asyncio.create_task(supervise("room", room, Settings(), Telemetry()))
-    await asyncio.sleep(0.01)
+    await starts.get()
     task.cancel()
     await asyncio.wait((task,), timeout=5)
 
-    assert (task.cancelled(), started) == (True, 1)
+    assert (task.cancelled(), starts.empty()) == (True, True)
 
 
 async def test_a_room_that_did_not_hear_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor, "AGAIN_S", 0.01)
 
+    started = asyncio.Event()
+
     async def room() -> None:
+        started.set()
         with suppress(asyncio.CancelledError):
             await asyncio.sleep(60)
         await asyncio.sleep(60)
 
     task = asyncio.create_task(supervise("deaf", room, Settings(), Telemetry()))
-    await asyncio.sleep(0.01)
+    await started.wait()
     task.cancel()
     await asyncio.wait((task,), timeout=5)
 
