@@ -99,17 +99,27 @@ class ProjectionFile:
     """One file of tables. Its methods block: call them from a worker thread, one at a time."""
 
     def __init__(
-        self, path: Path, statements: Statements, epoch: str, memory_bytes_max: int
+        self,
+        path: Path,
+        statements: Statements,
+        epoch: str,
+        memory_bytes_max: int,
+        *,
+        read_only: bool = False,
     ) -> None:
         """Opens or makes the file at *path*. A file of another version keeps being filled by its
-        own SQL, so that it can be read until its successor is ready; `current` tells.
+        own SQL, so that it can be read until its successor is ready; `current` tells. With
+        *read_only* nothing is written, and what lies beside the file is read with it.
 
         Raises `Foreign` when the file belongs to another log.
         """
         self.path = path
+        self.read_only = read_only
         self._reading: set[duckdb.DuckDBPyConnection] = set()
         self._connection = duckdb.connect(
-            str(path), config={"memory_limit": f"{memory_bytes_max >> 20}MiB", "threads": 2}
+            str(path),
+            read_only=read_only,
+            config={"memory_limit": f"{memory_bytes_max >> 20}MiB", "threads": 2},
         )
         try:
             text, version, written_for, seq = self._found(statements, epoch)
@@ -126,7 +136,8 @@ class ProjectionFile:
 
     def _found(self, statements: Statements, epoch: str) -> tuple[str, str, str, int]:
         """(SQL, its version, epoch, position) of the file; a new one is made for *statements*."""
-        self._connection.execute(CURSOR_TABLE)
+        if not self.read_only:
+            self._connection.execute(CURSOR_TABLE)
         # All of the result: while some of it is unread, DuckDB refuses the first fold.
         rows = self._connection.execute(FOUND).fetchall()
         return rows[0] if rows else self._create(statements, epoch)
@@ -142,8 +153,9 @@ class ProjectionFile:
         """Put a batch into the tables and move the position, in one transaction.
 
         Raises `Poison` for a commit that cannot be folded; what came before it is in the tables.
-        Raises `Damaged` when DuckDB cannot work at all: the batch is in the tables or not (a full
-        disk lets COMMIT fail that is durable), so the file has to be opened again.
+        Raises `Damaged` when DuckDB cannot work at all: the batch is in the file or not (a full
+        disk lets COMMIT fail that is durable), so the file has to be opened again. Until then it is
+        mostly read as it was before the batch.
         """
         try:
             self._fold(stored)
@@ -176,6 +188,8 @@ class ProjectionFile:
 
     def _insert(self, facts: Rows, commits: Rows, kinds: set[str], first: int, last: int) -> None:
         """Fill the tables, as far as it concerns *kinds*, and move the position to *last*."""
+        if self.read_only:
+            raise Damaged(f"{self.path} was opened to be read only")
         if first <= self.seq:
             raise Displaced(f"{self.path} has folded position {first} before")
         with _damage_told(self.path):

@@ -18,7 +18,11 @@ from bus.clock import new_id
 
 UNUSABLE = ".unusable"
 LOCKED = "Could not set lock"
-UNWRITABLE = {"No space left": errno.ENOSPC, "Read-only file system": errno.EROFS}
+UNWRITABLE = {
+    "No space left": errno.ENOSPC,
+    "Read-only file system": errno.EROFS,
+    "Disk quota exceeded": errno.EDQUOT,
+}
 """What DuckDB says of a disk that takes nothing: no fault of the file."""
 
 log = structlog.get_logger()
@@ -46,11 +50,13 @@ class ProjectionFolder:
         """The file that is farthest, of those that today's queries can read; an empty one if none.
 
         *head* is the last position of the log; with *whole* every row of a file is read before it
-        is believed. Raises `Locked` when another process holds one, OSError when the disk takes
-        nothing.
+        is believed. Where the disk takes nothing it is a file that can only be read. Raises
+        `Locked` when another process holds one, OSError when the disk takes nothing and none can
+        be read.
         """
         self._path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._path.chmod(0o700)  # One of an earlier version was open to others.
+        if self._path.stat().st_mode & 0o777 != 0o700:
+            self._path.chmod(0o700)  # One of an earlier version was open to others.
         usable: list[ProjectionFile] = []
         for path in sorted(self._path.glob("*.duckdb")):
             file = self._usable(path, head, whole=whole)
@@ -80,24 +86,37 @@ class ProjectionFolder:
         self._opened.discard(file)
 
     def retire(self, file: ProjectionFile) -> None:
-        """Close *file* and remove it."""
+        """Close *file* and remove it; one that could only be read stays until the next opening."""
         self.release(file)
-        _removed(file.path)
+        if not file.read_only:
+            _removed(file.path)
 
     def interrupt(self) -> None:
         """Let all that is being read from any file fail now. For any thread."""
         for file in tuple(self._opened):
             file.interrupt()
 
-    def _open(self, path: Path, statements: Statements) -> ProjectionFile:
-        file = ProjectionFile(path, statements, self._epoch, self._memory_bytes_max)
-        path.chmod(0o600)
+    def _open(
+        self, path: Path, statements: Statements, *, read_only: bool = False
+    ) -> ProjectionFile:
+        limit = self._memory_bytes_max
+        file = ProjectionFile(path, statements, self._epoch, limit, read_only=read_only)
+        if not read_only:
+            path.chmod(0o600)
         self._opened.add(file)
         return file
 
+    def _open_or_read(self, path: Path) -> ProjectionFile:
+        try:
+            return self._open(path, self._statements)
+        except duckdb.Error as error:
+            if not _errno(error):
+                raise
+            return self._open(path, self._statements, read_only=True)
+
     def _usable(self, path: Path, head: int, *, whole: bool) -> ProjectionFile | None:
         try:
-            file = self._open(path, self._statements)
+            file = self._open_or_read(path)
         except Foreign as error:
             _set_aside(path, str(error))  # It may be the log that lies in the place of another.
             return None
@@ -138,9 +157,13 @@ def _probe(file: ProjectionFile, seq: int) -> None:
 
 def _blame_the_disk(path: Path, error: duckdb.Error) -> None:
     """Raises OSError when *error* is the disk's and not the file's."""
-    for words, number in UNWRITABLE.items():
-        if words in str(error):
-            raise OSError(number, str(error), str(path)) from error
+    if number := _errno(error):
+        raise OSError(number, str(error), str(path)) from error
+
+
+def _errno(error: duckdb.Error) -> int:
+    """What the kernel said of the disk; 0 when the disk is not what *error* is about."""
+    return next((number for words, number in UNWRITABLE.items() if words in str(error)), 0)
 
 
 def _set_aside(path: Path, reason: str) -> None:

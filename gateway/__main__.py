@@ -164,7 +164,7 @@ def _gateway(bus: Bus, vault: Vault, door: Door, reads: Reads, feed: Feed) -> Ga
         doors=Doors(directory, door.setup_code, door.first_start, wall_ms, asyncio.Lock()),
         throttles=throttles(settings),
         cursors=Cursors(bus.identity),
-        seen=Seen(lambda: reads.position),
+        seen=Seen(lambda: reads.position, lambda: reads.forgone),
         live=live,
         asking=Asking(reads, settings),
         tickets=Tickets(settings.live_ticket_ttl_s, TICKETS_MAX, monotonic),

@@ -26,7 +26,7 @@ from actors.projection_file import Damaged, Poison, ProjectionFile, Statements
 from actors.projection_folder import ProjectionFolder
 from actors.projector import Projector
 from bus.alarm import Fault, sound
-from bus.disk import roomy
+from bus.disk import has_room, roomy
 from bus.inspection import end_of
 from bus.log import Log, Stored
 from bus.telemetry import Telemetry
@@ -78,6 +78,9 @@ class Reads:
         those who came later for strangers."""
         self.stopped = ""
         """Why folding has stopped; empty while it goes on."""
+        self.forgone = 0
+        """Up to here the log was written while the disk takes nothing into the tables: nobody's
+        reads wait for what he wrote there. 0 while the disk takes what comes."""
         self._damage: Damaged | None = None
         """Why the current file cannot be read; it is about to be opened again, or replaced."""
         self._damaged = asyncio.Event()
@@ -162,7 +165,6 @@ class Reads:
         """
         if self._damage is not None:
             await self._mend()
-            await roomy(self._settings)  # Until then it can be read, and nothing be added.
         async with asyncio.TaskGroup() as group:
             group.create_task(self._fold())
             group.create_task(self._watch())
@@ -171,6 +173,7 @@ class Reads:
                 await self._renew()
 
     async def _renew(self) -> None:
+        await roomy(self._settings)
         try:
             await self.rebuild()
         except* Poison as poison:
@@ -181,6 +184,8 @@ class Reads:
         """Fold into the current file, for ever; what has stopped one may not stop its successor."""
         while True:
             file, self.stopped = self.file, ""
+            if not file.read_only:
+                self.forgone = 0
             try:
                 await self._projector.run(self._folded)
             except* Poison as poison:
@@ -188,12 +193,21 @@ class Reads:
                 log.critical("projection_stopped", reason=self.stopped, position=self.position)
                 self._give_up()
             except* Damaged as damage:
+                await self._takeable(_first(damage))
                 self._hurt(file, _first(damage))
             except* Behind:
                 pass  # It was hurt while the directory was read: `_watch` knows.
             while self.file is file:
                 self._replaced.clear()
                 await self._replaced.wait()
+
+    async def _takeable(self, damage: Damaged) -> None:
+        """Returns once the disk takes what is folded: until then there is nothing to mend, and what
+        the tables hold is read. Whoever finds that it cannot be, says so himself."""
+        if not await asyncio.to_thread(has_room, self._settings):
+            log.critical("projection_held", reason=str(damage), remedy="reads go on; make room")
+            self.forgone = await self.log.head()
+            await roomy(self._settings)
 
     async def _watch(self) -> None:
         await self._damaged.wait()

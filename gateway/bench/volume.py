@@ -53,6 +53,10 @@ class Volume:
         """The disk has failed and the kernel has made it read-only, open files or not."""
         _run("mount", "-o", "remount,abort", str(self.path))
 
+    def protect(self, *, read_only: bool) -> None:
+        """It takes nothing, or everything again. Nobody may have a file open to write."""
+        _run("mount", "-o", "remount,ro" if read_only else "remount,rw", str(self.path))
+
     def remount(self) -> None:
         """The power is back and the journal replayed. Nobody may have a file open."""
         for last in (False,) * UNMOUNT_TRIES + (True,):

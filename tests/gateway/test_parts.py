@@ -303,7 +303,7 @@ def test_headers_of_a_refusal_are_headers() -> None:
 
 
 def test_what_an_account_has_seen_only_grows() -> None:
-    seen = Seen(lambda: 0)
+    seen = Seen(lambda: 0, lambda: 0)
     seen.note("ann", 5)
     seen.note("ann", 3)
 
@@ -311,11 +311,19 @@ def test_what_an_account_has_seen_only_grows() -> None:
 
 
 def test_what_the_tables_know_need_not_be_remembered() -> None:
-    seen = Seen(lambda: 10)
+    seen = Seen(lambda: 10, lambda: 0)
     for nth in range(ACCOUNTS_MAX + 1):
         seen.note(f"a{nth}", 11 if nth == 7 else 10)
 
     assert (seen.of("a7"), seen.of("a8")) == (11, 0)
+
+
+def test_what_the_tables_cannot_come_to_know_is_not_waited_for() -> None:
+    seen = Seen(lambda: 4, lambda: 5)
+    seen.note("ann", 5)
+    seen.note("bob", 6)
+
+    assert (seen.of("ann"), seen.of("bob")) == (0, 6)
 
 
 def test_only_what_becomes_a_command_takes_an_idempotency_key() -> None:

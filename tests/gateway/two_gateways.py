@@ -161,7 +161,7 @@ def _gateway(reads: Reads, log: Log, settings: Settings, clock: list[int], me: I
         doors=doors,
         throttles=throttles(settings),
         cursors=Cursors(me),
-        seen=Seen(lambda: reads.position),
+        seen=Seen(lambda: reads.position, lambda: reads.forgone),
         live=Live(
             feed, directory, LocalSigns(), settings, telemetry, reads.reached, credentials.renew
         ),
