@@ -27,6 +27,9 @@ from tests.gateway.test_live_node import LIVE, say
 from tests.logs import DEADLINE_S, bus_on, fresh_broker, listened, settings
 
 CROWD = 100
+READ_WAIT_S = 1.0
+"""Long enough that who has registered is known before nothing is folded any more."""
+KEPT_S = 3.0
 RETURN_S = 30.0
 LARGE = bytes(900 * KIB)
 LARGE_COMMITS = 40
@@ -64,7 +67,7 @@ async def test_who_has_written_reads_it_or_is_told_that_tables_lag(
 ) -> None:
     """Never an answer without it; the position says how far the tables are."""
     gate = held_back(monkeypatch)
-    async with running(tmp_path, read_wait_s=0.2) as canopy:
+    async with running(tmp_path, read_wait_s=READ_WAIT_S) as canopy:
         status, answer, seq = await said_and_read(canopy, gate)
 
     assert (status, answer["code"]) == (503, "behind")
@@ -77,7 +80,7 @@ async def test_without_remembering_what_he_wrote_a_writer_reads_the_past(
     """The proof that the test before this one can fail."""
     gate = held_back(monkeypatch)
     monkeypatch.setattr(Seen, "of", lambda *_: 0)
-    async with running(tmp_path, read_wait_s=0.2) as canopy:
+    async with running(tmp_path, read_wait_s=READ_WAIT_S) as canopy:
         status, answer, _ = await said_and_read(canopy, gate)
 
     assert (status, answer["messages"]) == (200, [])
@@ -95,7 +98,7 @@ async def subscribed(endpoint: Endpoint) -> asyncio.StreamWriter:
     return writer
 
 
-async def deserted(directory: Path, write_deadline_s: int) -> bool:
+async def deserted(directory: Path, write_deadline_s: int, within_s: float) -> bool:
     """Whether the broker cuts off one who reads nothing of a long log, while others read all."""
     knobs = settings(directory, nats_write_deadline_s=write_deadline_s, duplicate_window_s=1)
     async with fresh_broker(knobs) as running, bus_on(running.endpoint, knobs) as bus:
@@ -105,7 +108,7 @@ async def deserted(directory: Path, write_deadline_s: int) -> bool:
                 await bus.wire.ask(f"evt.message.general.M{nth}", LARGE, DEADLINE_S)
         assert len(await listened(bus.log, LARGE_COMMITS)) == LARGE_COMMITS
         try:
-            async with asyncio.timeout(3.0):
+            async with asyncio.timeout(within_s):
                 await closed(writer)
                 return True
         except TimeoutError:
@@ -127,12 +130,12 @@ async def closed(writer: asyncio.StreamWriter) -> None:
 
 async def test_the_broker_cuts_off_who_does_not_read(tmp_path: Path) -> None:
     """After its deadline, and nobody else hears of it."""
-    assert await deserted(tmp_path, write_deadline_s=1)
+    assert await deserted(tmp_path, write_deadline_s=1, within_s=DEADLINE_S)
 
 
 async def test_without_a_deadline_who_does_not_read_is_kept(tmp_path: Path) -> None:
     """The proof that the test before this one can fail."""
-    assert not await deserted(tmp_path, write_deadline_s=3600)
+    assert not await deserted(tmp_path, write_deadline_s=3600, within_s=KEPT_S)
 
 
 @dataclass
