@@ -175,10 +175,10 @@ def gone(missing: Missing) -> Fault:
     return Fault("commit_missing", missing.seq, "a commit is missing from the log")
 
 
-async def read_on(log: Log, after: int, until: int) -> list[Stored]:
-    """What follows *after*, from the broker itself, without a gap: at most a thousand commits, and
+async def read_on(log: Log, after: int, until: int, most: int = EVERY) -> list[Stored]:
+    """What follows *after*, from the broker itself, without a gap: at most so many commits, and
     none beyond *until*. Raises `Missing`."""
-    page = await log.page(after, min(EVERY, until - after))
+    page = await log.page(after, min(most, until - after))
     for seq, one in enumerate(page, after + 1):
         if one.seq != seq:
             raise Missing(seq)

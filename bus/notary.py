@@ -33,6 +33,8 @@ REST_S = 0.1
 """From one page to the next while commits pour in: what was written is hashed a little later, in
 larger pages, and whoever waits for an answer need not wait for that."""
 SAID_S = 10.0
+SCRUBBED_MOST = 100
+"""Commits read again at a time: a millisecond or two, in which nobody else is answered."""
 """Between two notes of how far the scrubber is."""
 Result = TypeVar("Result")
 
@@ -186,7 +188,7 @@ class Notary:
         said_s = time()
         while proof.place.seq < until:
             began_s = time()
-            proof.hear(await read_on(self._log, proof.place.seq, until))
+            proof.hear(await read_on(self._log, proof.place.seq, until, SCRUBBED_MOST))
             if proof.healed:
                 await self._off_loop(ledger.heal, proof.healed)
                 proof.healed = []
