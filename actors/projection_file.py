@@ -27,8 +27,8 @@ CURSOR_TABLE = """
 CREATE TABLE IF NOT EXISTS projection (version VARCHAR, epoch VARCHAR, seq UBIGINT, sql VARCHAR)
 """
 
-GATHERED = "512MB"
-"""What may lie beside a file that is being filled."""
+GATHERED, USUAL = "256MB", "16MB"
+"""What may lie beside a file that is being filled, and beside one that keeps up."""
 
 FOUND = "SELECT sql, version, epoch, seq FROM projection"
 MOVE = "UPDATE projection SET seq = ? WHERE seq = ?"
@@ -115,6 +115,7 @@ class ProjectionFile:
         """
         self.path = path
         self.read_only = read_only
+        self._expecting = False
         self._reading: set[duckdb.DuckDBPyConnection] = set()
         self._connection = duckdb.connect(
             str(path),
@@ -149,30 +150,36 @@ class ProjectionFile:
         self._connection.execute("INSERT INTO projection VALUES (?, ?, ?, ?)", row)
         return (statements.text, statements.version, epoch, 0)
 
-    def fold(self, stored: Sequence[Stored]) -> None:
-        """Put a batch into the tables and move the position, in one transaction.
+    def fold(self, stored: Sequence[Stored], *, more: bool = False) -> None:
+        """Put a batch into the tables and move the position, in one transaction. With *more* a lot
+        is still to come.
 
         Raises `Poison` for a commit that cannot be folded; what came before it is in the tables.
         Raises `Damaged` when DuckDB cannot work at all: the batch is in the file or not (a full
         disk lets COMMIT fail that is durable), so the file has to be opened again. Until then it is
         mostly read as it was before the batch.
         """
+        self.expect_much(much=more)
         try:
             self._fold(stored)
         except (codec.Undecodable, *UNFIT) as error:
             if len(stored) == 1:
                 raise Poison(f"position {stored[0].seq} cannot be projected: {error}") from error
             middle = len(stored) // 2
-            self.fold(stored[:middle])
-            self.fold(stored[middle:])
+            self.fold(stored[:middle], more=more)
+            self.fold(stored[middle:], more=more)
 
     def _fold(self, stored: Sequence[Stored]) -> None:
         self._insert(*batch(stored), stored[0].seq, stored[-1].seq)
 
-    def expect_much(self) -> None:
-        """Until it is closed the file lets what is folded gather beside it, and takes it in seldom:
-        done after every 16 MiB, as is usual, that costs as much as all the rest."""
-        self._connection.execute(f"SET checkpoint_threshold = '{GATHERED}'")
+    def expect_much(self, *, much: bool = True) -> None:
+        """The file lets what is folded gather beside it, and takes it in seldom, or as usual again:
+        done after every 16 MiB, that costs as much as all the rest."""
+        if much != self._expecting:
+            self._expecting = much
+            threshold = GATHERED if much else USUAL
+            with _damage_told(self.path):
+                self._connection.execute(f"SET checkpoint_threshold = '{threshold}'")
 
     def fold_rows(self, facts: Rows, commits: Rows, first: int, last: int) -> None:
         """Put the positions *first* to *last* into the tables, from rows that `batch` has made of

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from contextlib import suppress
+from functools import partial
 from time import perf_counter
 
 from actors.projection_file import Poison, ProjectionFile
@@ -65,7 +66,8 @@ class Projector:
     async def _step(self, stored: list[Stored], folded: Folded) -> float:
         began = perf_counter()
         loop = asyncio.get_running_loop()
-        folding = loop.run_in_executor(self._worker, self.file.fold, stored)
+        more = len(stored) == self._settings.fold_batch_max
+        folding = loop.run_in_executor(self._worker, partial(self.file.fold, stored, more=more))
         try:
             await asyncio.shield(folding)
         except asyncio.CancelledError:

@@ -66,9 +66,9 @@ async def test_a_poisoned_commit_that_is_passed_over_is_dropped(
     """The proof that the test before this one can fail: tables that go on have lost something."""
     fold = ProjectionFile.fold
 
-    def lenient(self: ProjectionFile, stored: Sequence[Stored]) -> None:
+    def lenient(self: ProjectionFile, stored: Sequence[Stored], *, more: bool) -> None:
         try:
-            fold(self, stored)
+            fold(self, stored, more=more)
         except Poison:
             self._connection.execute(MOVE, [stored[-1].seq, self.seq])
             self.seq = stored[-1].seq
