@@ -41,9 +41,8 @@ from schemas.envelope import Refused
 
 CORRELATION = web.RequestKey("correlation", str)
 CALLED = web.RequestKey("called", tuple[str, str])
-"""The id and the author of what a refused request wanted. Not the `Call` itself, which knows the
-request: what knows each other waits for the collector of cycles, and that stops the loop.
-"""
+"""The id and the author of what a refused request wanted. Not the `Call`, which knows the request:
+what knows each other waits for the collector of cycles, and that stops the loop."""
 LEFT = web.RequestKey("left", dict[str, str])
 """What the caller may still ask for: the RateLimit fields, once the request has been counted."""
 ABSENT = {

@@ -6,25 +6,32 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from msgspec.structs import replace
 
 from actors.projection_file import Statements
 from actors.rooms import statements
+from actors.supervisor import supervise
 from bus.log import Missing, Stored
 from bus.memory import MemoryLog
 from bus.telemetry import Telemetry
-from gateway.reads import Reads
+from gateway.reads import Behind, Reads
 from schemas.message import MessagePosted
 from schemas.settings import Settings
-from tests.examples import header
+from tests.examples import Said, header, stored
 from tests.logs import DEADLINE_S
 
 SQL = statements()
 HI = MessagePosted(content="Hi.")
 COUNT = "SELECT count(*) FROM message"
 ALL = 2**63 - 1
+EPOCH = "0123456789abcdef"
+COMMITS = 3000
+LENGTH = 1000
+LONG_COUNT = "SELECT count(*), sum(length(content)) FROM message"
+QUICK = Settings(restart_backoff_s=0.01)
 
 
 class Log(MemoryLog):
@@ -101,3 +108,37 @@ async def running(
 async def values(reads: Reads, sql: str) -> list[tuple[Any, ...]]:
     """The rows of one statement, without the names of their columns."""
     return [tuple(row.values()) for row in await reads.rows(sql)]
+
+
+def long_messages() -> list[Stored]:
+    """So many, of so many characters."""
+    chance = Random(1)
+    texts = (chance.randbytes(LENGTH // 2).hex() for _ in range(COMMITS))
+    said = [MessagePosted(content=text) for text in texts]
+    return stored([Said(header(key=f"general.M{nth}"), (one,)) for nth, one in enumerate(said)])
+
+
+@asynccontextmanager
+async def supervised(reads: Reads) -> AsyncIterator[Reads]:
+    """*reads* open, and started again when they fail, as in a gateway."""
+    try:
+        await reads.open()
+        room = supervise("reads", reads.run, QUICK, Telemetry())
+        folding = asyncio.create_task(room)
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                yield reads
+        finally:
+            folding.cancel()
+            await asyncio.wait([folding])
+    finally:
+        reads.close()
+
+
+async def counted(reads: Reads) -> list[tuple[Any, ...]]:
+    """What the tables hold, once they can be read."""
+    while True:
+        try:
+            return await values(reads, LONG_COUNT)
+        except Behind:
+            await asyncio.sleep(0.01)
