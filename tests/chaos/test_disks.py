@@ -6,9 +6,11 @@ On small volumes of our own, with whole nodes; the broker is the real one and fr
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -24,6 +26,8 @@ from tests.gateway.test_broker_troubles import broker_pid
 pytestmark = [pytest.mark.usefixtures("disks"), pytest.mark.slow, pytest.mark.timeout(120)]
 
 DISK_BYTES = 128 * MIB
+FILES = 1600
+"""Inodes of a disk that has few of them."""
 SEEN_S = 10.0
 """For a refusal to become a clear one: two looks at the disk, and a broker that is started."""
 HEALED_S = 15.0
@@ -104,6 +108,13 @@ def filled(path: Path, leave_bytes: int = 0) -> Path:
     return path
 
 
+async def refused(told: Told) -> int:
+    """The status of the first post that is not taken."""
+    while (status := await told.post()) == 201:
+        pass
+    return status
+
+
 async def readable(told: Told) -> bool:
     status, _, _ = await told.caller.call("GET", "/channels/general/messages")
     return status == 200
@@ -145,8 +156,7 @@ async def test_a_disk_that_others_fill_to_the_last_byte_heals_by_itself(tmp_path
                     await asyncio.sleep(0.05)
             first = broker_pid(disk.path / "node")
             foreign = filled(disk.path / "foreign")
-            while (status := await told.post()) == 201:
-                pass
+            status = await refused(told)
             await told.until(507, 3 * SEEN_S)
 
             assert status == 503
@@ -158,51 +168,66 @@ async def test_a_disk_that_others_fill_to_the_last_byte_heals_by_itself(tmp_path
             assert await told.lost() == []
 
 
-async def test_without_a_watch_a_frozen_broker_stays_frozen(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The proof that the test before this one can fail: space alone does not heal it."""
+@pytest.fixture
+def unwatched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody looks at the disk, nor whether the broker is well."""
 
-    async def unwatched(self: Broker, _: object) -> None:
+    async def ended(self: Broker, _: object) -> None:
         await self._process.wait()
 
-    monkeypatch.setattr(Broker, "watch", unwatched)
+    monkeypatch.setattr(Broker, "watch", ended)
     monkeypatch.setattr("actors.__main__.keep_reserve", lambda *_: asyncio.sleep(999))
+
+
+@pytest.mark.usefixtures("unwatched")
+async def test_without_a_watch_a_frozen_broker_stays_frozen(tmp_path: Path) -> None:
+    """The proof that the test before this one can fail: space alone does not heal it."""
     with volume(tmp_path, DISK_BYTES) as disk:
         async with node(disk) as (_, told):
             foreign = filled(disk.path / "foreign")
-            while await told.post() == 201:
-                pass
+            await refused(told)
             foreign.unlink()
             with pytest.raises(TimeoutError):
                 await told.until(201, 5.0)
 
 
 async def test_a_disk_without_inodes_is_as_good_as_full(tmp_path: Path) -> None:
-    """507 with its own words; reads go on; healed when there are some again."""
-    with volume(tmp_path, DISK_BYTES, files=1600) as disk:
+    """507 with its own words, before the broker freezes; reads go on; healed when there are some
+    again."""
+    with volume(tmp_path, DISK_BYTES, files=FILES) as disk:
         async with node(disk) as (_, told):
-            foreign = disk.path / "foreign"
-            foreign.mkdir()
-            exhaust(foreign)
-            await told.until(507, SEEN_S)
-            _, _, refused = await told.caller.call("GET", "/readyz")
+            foreign = exhausted(disk.path / "foreign")
+            status = await refused(told)
+            _, _, ready = await told.caller.call("GET", "/readyz")
 
-            assert "more files" in refused["detail"]
+            assert (status, "more files" in ready["detail"]) == (507, True)
             assert await until_readable(told)
-            for file in foreign.iterdir():
-                file.unlink()
+            shutil.rmtree(foreign)
             assert await told.until(201, HEALED_S) < HEALED_S
             assert await told.lost() == []
 
 
-def exhaust(folder: Path) -> None:
-    """Not a file more can be made where *folder* lies."""
-    for nth in range(100_000):
-        try:
+@pytest.mark.usefixtures("unwatched")
+async def test_without_a_watch_a_broker_without_inodes_freezes(tmp_path: Path) -> None:
+    """The proof that the test before this one can fail: posts are taken until the broker needs its
+    next file, nobody knows what became of the last one, and inodes alone do not heal it."""
+    with volume(tmp_path, DISK_BYTES, files=FILES) as disk:
+        async with node(disk) as (_, told):
+            foreign = exhausted(disk.path / "foreign")
+
+            assert await refused(told) == 503
+            shutil.rmtree(foreign)
+            with pytest.raises(TimeoutError):
+                await told.until(201, 3.0)
+
+
+def exhausted(folder: Path) -> Path:
+    """A foreign *folder* of so many files that not one more can be made beside it."""
+    folder.mkdir()
+    with suppress(OSError):
+        for nth in count():
             (folder / str(nth)).touch()
-        except OSError:
-            return
+    return folder
 
 
 @pytest.mark.parametrize("posts", [5, 50])
