@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ import aiohttp
 import orjson
 import pytest
 
-from bus.key_table import VaultUnusable
 from tests.canopy import Caller, Canopy, running
 
 MARKER = "Quetzal-7741"
@@ -300,26 +298,3 @@ async def test_a_damaged_key_is_told_of_and_is_not_taken_for_an_erased_one(tmp_p
     assert (status, problem["code"]) == (500, "content_damaged")
     assert event["data"]["damaged"] is True
     assert page["messages"] == []
-
-
-@pytest.mark.parametrize("harm", ["gone", "half", "foreign"])
-async def test_no_node_starts_on_a_vault_that_is_not_whole(tmp_path: Path, harm: str) -> None:
-    async with running(tmp_path / "one") as canopy:
-        ann = await canopy.owner()
-        await say(ann, await channel(ann), MARKER)
-    vault = tmp_path / "one" / "vault"
-    if harm == "foreign":
-        async with running(tmp_path / "two"):
-            pass
-        shutil.rmtree(vault)
-        shutil.copytree(tmp_path / "two" / "vault", vault)
-    elif harm == "half":
-        (vault / "keys").write_bytes((vault / "keys").read_bytes()[:100])
-    else:
-        shutil.rmtree(vault)
-    there = sorted(one.name for one in vault.glob("[a-z]*")) if vault.exists() else []
-
-    with pytest.raises(VaultUnusable, match="Put back the vault"):
-        async with running(tmp_path / "one"):
-            pass
-    assert sorted(one.name for one in vault.glob("[a-z]*")) == there

@@ -1,0 +1,71 @@
+"""A vault that is gone, half there or another's: no node starts on it, and none is made anew."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from bus.key_table import VaultUnusable
+from tests.canopy import Caller, running
+from tests.gateway.test_privacy import MARKER, channel, say
+
+
+async def harmed(place: Path, harm: str) -> tuple[Caller, str]:
+    """Ann and her private channel, on a node in `one` below *place*, whose vault has come to
+    *harm* since it stopped."""
+    async with running(place / "one") as canopy:
+        ann = await canopy.owner()
+        private = await channel(ann)
+        await say(ann, private, MARKER)
+    vault = place / "one" / "vault"
+    if harm == "half":
+        (vault / "keys").write_bytes((vault / "keys").read_bytes()[:100])
+        return ann, private
+    shutil.rmtree(vault)
+    if harm == "foreign":
+        async with running(place / "two"):
+            pass
+        shutil.copytree(place / "two" / "vault", vault)
+    return ann, private
+
+
+def kept(directory: Path) -> list[str]:
+    """The files of the vault there, but for its lock."""
+    return sorted(one.name for one in (directory / "vault").glob("[a-z]*"))
+
+
+async def read(directory: Path, ann: Caller, private: str) -> tuple[int, str]:
+    """(status, code of the problem) of reading the channel, when the node is started there."""
+    async with running(directory) as canopy:
+        again = Caller(canopy.http, canopy.up.url, ann.id, ann.key)
+        status, _, told = await again.call("GET", f"/channels/{private}/messages")
+        return status, told.get("code", "")
+
+
+HARMS = ["gone", "half", "foreign"]
+
+
+@pytest.mark.parametrize("harm", HARMS)
+async def test_no_node_starts_on_a_vault_that_is_not_whole(tmp_path: Path, harm: str) -> None:
+    hers = await harmed(tmp_path, harm)
+    there = kept(tmp_path / "one")
+
+    with pytest.raises(VaultUnusable, match="Put back the vault"):
+        await read(tmp_path / "one", *hers)
+    assert kept(tmp_path / "one") == there
+
+
+@pytest.mark.parametrize("harm", HARMS)
+async def test_an_identity_that_does_not_name_its_vault_gets_a_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str
+) -> None:
+    """The proof that the test before this one can fail: the node starts, and can read nothing of
+    what was said in private."""
+    hers = await harmed(tmp_path, harm)
+    monkeypatch.setattr("bus.vault_file.vault_name", lambda _: "")
+    monkeypatch.setattr("bus.vault_file._refuse_over_another", lambda *_: None)
+
+    assert await read(tmp_path / "one", *hers) == (500, "content_damaged")
+    assert kept(tmp_path / "one") == ["keys", "table-1"]
