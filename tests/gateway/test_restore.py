@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import shutil
 import signal
 import subprocess
 from pathlib import Path
 from typing import Any, get_args
-from urllib.parse import urlencode
 
 import pytest
 from msgspec.structs import replace
@@ -23,32 +21,12 @@ from bus.refill import refill
 from gateway.backup import NoRoom, export
 from gateway.draft import Draft
 from gateway.restore import Wish, prove, restore
-from gateway.routes import ROUTES
 from schemas.settings import MIB
 from tests.actors.test_archive import resigned
 from tests.canopy import Caller, Canopy, running
 from tests.gateway.cli.conftest import CANOPY, environment
 from tests.gateway.test_backup import copied, lying, quiet, say
 from tests.logs import fresh_bus, settings
-
-OWN = frozenset(
-    {
-        "/",
-        "/docs",
-        "/health",
-        "/info",
-        "/live",
-        "/metrics",
-        "/openapi.json",
-        "/node/status",
-        "/session",
-        "/trace/{id}",
-        "/why/{id}",
-        "/version",
-    }
-)
-"""What a node answers of itself, from what it has seen while it ran, or to a browser."""
-CURSOR = re.compile(r'"(next|prev)": "[^"]*"')
 
 
 async def talked(canopy: Canopy) -> tuple[Caller, str]:
@@ -61,51 +39,6 @@ async def talked(canopy: Canopy) -> tuple[Caller, str]:
     message = posted["message"]["id"]
     await bob.post(f"/channels/general/messages/{message}/like", {"reaction_type": "like"})
     return ann, message
-
-
-async def seen(ann: Caller, message: str) -> dict[str, tuple[int, str]]:
-    """What every read answers but those of the node itself, without what it signs."""
-    ids = {
-        "channel_id": "general",
-        "message_id": message,
-        "account_id": ann.id,
-        "seq": "10",
-        "code": "not_found",
-        "id": message,
-    }
-    words = {"q": "message", "query": "message", "channel_id": "general", "message_id": message}
-    paths = [route.path for route in ROUTES if route.method == "GET" and route.path not in OWN]
-    answers: dict[str, tuple[int, str]] = {}
-    epoch: str = (await ann.get("/log?limit=1"))["epoch"]
-    for path in paths:
-        asked = urlencode({n: v for n, v in words.items() if f"{{{n}}}" not in path})
-        status, _, body = await ann.call("GET", f"{path.format(**ids)}?{asked}")
-        if status == 400:  # It takes no such word.
-            status, _, body = await ann.call("GET", path.format(**ids))
-        told = CURSOR.sub("", json.dumps(body).replace(epoch, "").replace(ann.base, ""))
-        answers[path] = (status, told)
-    return answers
-
-
-async def test_a_restored_node_answers_the_same_and_is_another(tmp_path: Path) -> None:
-    async with running(tmp_path / "old", log_bytes_max=64 * MIB) as canopy:
-        ann, message = await talked(canopy)
-        before, old = await seen(ann, message), canopy.up
-        await export(settings(tmp_path / "old"), tmp_path / "log", quiet)
-    proven = await restore(settings(tmp_path / "new"), tmp_path / "log", quiet, Wish(reread=True))
-    async with running(tmp_path / "new", log_bytes_max=64 * MIB) as canopy:
-        again = Caller(canopy.http, canopy.up.url, ann.id, ann.key)
-        after = await seen(again, message)
-        told = await again.post("/node/verify")
-        posted = await say(again, "and on")
-
-    assert proven.compared
-    assert [path for path, (status, _) in before.items() if status != 200] == []
-    assert {path: answer for path, answer in after.items() if answer != before[path]} == {}
-    assert canopy.up.node == proven.node != old.node
-    assert canopy.up.setup_code == ""
-    assert told["difference"] is None
-    assert posted == proven.manifest.last + 1
 
 
 @pytest.mark.parametrize("wish", [{"content": "Hi."}, {"content": ""}], ids=["done", "refused"])
