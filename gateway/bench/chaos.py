@@ -24,19 +24,28 @@ ROUND_S = (0.1, 1.5)
 
 
 @asynccontextmanager
-async def inhabited(
-    directory: Path, pause_s: float = PAUSE_S, *, keyed: bool = True
-) -> AsyncIterator[tuple[Parts, Crowd]]:
-    """A node in parts on *directory*, with a crowd at work; all parts are stopped in the end."""
+async def in_parts(directory: Path) -> AsyncIterator[tuple[Parts, dict[str, str]]]:
+    """A node in parts on *directory*, and the headers of its owner; all parts are stopped in the
+    end."""
     parts = Parts(directory)
     try:
         await parts.start("nats")
         await parts.start("actors")
-        headers = await credentials(directory, parts.url, await parts.start("gateway"))
-        async with crowd((parts.url,), headers, pause_s, keyed=keyed) as at_work:
-            yield parts, at_work
+        yield parts, await credentials(directory, parts.url, await parts.start("gateway"))
     finally:
         await parts.stop()
+
+
+@asynccontextmanager
+async def inhabited(
+    directory: Path, pause_s: float = PAUSE_S, *, keyed: bool = True
+) -> AsyncIterator[tuple[Parts, Crowd]]:
+    """Such a node with a crowd at work."""
+    async with (
+        in_parts(directory) as (parts, headers),
+        crowd((parts.url,), headers, pause_s, keyed=keyed) as at_work,
+    ):
+        yield parts, at_work
 
 
 async def chaos(directory: Path, rounds: int = 200, seed: int = 1) -> Report:

@@ -6,7 +6,8 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import random
@@ -19,9 +20,10 @@ import pytest
 from actors.projector import Projector
 from bus.log import Stored
 from bus.roles import Endpoint
+from gateway.bench.chaos import in_parts
 from gateway.seen import Seen
 from schemas.settings import KIB
-from tests.canopy import Canopy, running
+from tests.canopy import Caller, Canopy, running
 from tests.gateway.test_broker_troubles import broker_pid
 from tests.gateway.test_live_node import LIVE, say
 from tests.logs import DEADLINE_S, bus_on, fresh_broker, listened, settings
@@ -35,6 +37,8 @@ LARGE = bytes(900 * KIB)
 LARGE_COMMITS = 40
 """More than the kernel keeps for one who does not read."""
 
+Strike = Callable[[], Awaitable[None]]
+AtStake = AbstractAsyncContextManager[tuple[Caller, Strike]]
 Step = Callable[[Projector, list[Stored], Any], Awaitable[float]]
 
 
@@ -182,19 +186,40 @@ class Follower:
             await self.news.wait()
 
 
-async def stormed(directory: Path, *, resumes: bool) -> tuple[list[Follower], list[int]]:
-    """Followers whose broker was killed while things were said, and where these were said."""
+@asynccontextmanager
+async def broker_at_stake(directory: Path) -> AsyncIterator[tuple[Caller, Strike]]:
+    """The owner of a node, and what kills its broker, which is started again by itself."""
     async with running(directory, live_clients_per_account_max=CROWD) as canopy:
-        ann = await canopy.owner()
-        crowd = [Follower(canopy.http, canopy.up.url, ann.key, resumes) for _ in range(CROWD)]
+
+        async def strike() -> None:
+            os.kill(broker_pid(directory), signal.SIGKILL)
+
+        yield await canopy.owner(), strike
+
+
+@asynccontextmanager
+async def gateway_at_stake(directory: Path) -> AsyncIterator[tuple[Caller, Strike]]:
+    """The owner of a node, and what kills its gateway and starts another in its place."""
+    async with in_parts(directory) as (parts, headers), aiohttp.ClientSession() as http:
+
+        async def strike() -> None:
+            await parts.kill("gateway")
+            await parts.revive()
+
+        yield Caller(http, parts.url, key=headers["X-API-Key"]), strike
+
+
+async def stormed(at_stake: AtStake, *, resumes: bool) -> tuple[list[Follower], list[int]]:
+    """Followers who were all cut off at once and stayed away while things were said, and where
+    these were said."""
+    async with at_stake as (ann, strike):
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
-            for one in crowd:
-                one.http = http
+            crowd = [Follower(http, ann.base, ann.key, resumes) for _ in range(CROWD)]
             tasks = [asyncio.create_task(one.follow()) for one in crowd]
             async with asyncio.timeout(RETURN_S):
                 first = await say(ann, "before")
                 await asyncio.gather(*(one.reached(first) for one in crowd))
-                os.kill(broker_pid(directory), signal.SIGKILL)
+                await strike()
                 later = await insisted(ann, 5)
                 for one in crowd:
                     one.free.set()
@@ -226,7 +251,7 @@ async def insisted(ann: Any, count: int) -> list[int]:
 @pytest.mark.slow
 async def test_all_who_were_cut_off_come_back_and_have_missed_nothing(tmp_path: Path) -> None:
     """At once, and none is turned away with an error of the node."""
-    crowd, said = await stormed(tmp_path, resumes=True)
+    crowd, said = await stormed(broker_at_stake(tmp_path), resumes=True)
 
     assert [one.heard for one in crowd] == [said] * CROWD
     assert {status for one in crowd for status in one.refused} <= {503}
@@ -235,6 +260,23 @@ async def test_all_who_were_cut_off_come_back_and_have_missed_nothing(tmp_path: 
 @pytest.mark.slow
 async def test_who_comes_back_without_his_position_misses_something(tmp_path: Path) -> None:
     """The proof that the test before this one can fail."""
-    crowd, said = await stormed(tmp_path, resumes=False)
+    crowd, said = await stormed(broker_at_stake(tmp_path), resumes=False)
+
+    assert [one.heard for one in crowd] != [said] * CROWD
+
+
+@pytest.mark.slow
+async def test_who_follows_a_gateway_that_is_killed_goes_on_with_the_next(tmp_path: Path) -> None:
+    """Nothing is missed and nothing heard twice, however old the position is."""
+    crowd, said = await stormed(gateway_at_stake(tmp_path), resumes=True)
+
+    assert [one.heard for one in crowd] == [said] * CROWD
+    assert {status for one in crowd for status in one.refused} <= {503}
+
+
+@pytest.mark.slow
+async def test_who_tells_the_next_gateway_no_position_misses_something(tmp_path: Path) -> None:
+    """The proof that the test before this one can fail."""
+    crowd, said = await stormed(gateway_at_stake(tmp_path), resumes=False)
 
     assert [one.heard for one in crowd] != [said] * CROWD
