@@ -32,7 +32,7 @@ CROWD = 100
 READ_WAIT_S = 1.0
 """Long enough that who has registered is known before nothing is folded any more."""
 KEPT_S = 3.0
-RETURN_S = 30.0
+RETURN_S = 60.0
 LARGE = bytes(900 * KIB)
 LARGE_COMMITS = 40
 """More than the kernel keeps for one who does not read."""
@@ -266,6 +266,7 @@ async def test_who_comes_back_without_his_position_misses_something(tmp_path: Pa
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(180)
 async def test_who_follows_a_gateway_that_is_killed_goes_on_with_the_next(tmp_path: Path) -> None:
     """Nothing is missed and nothing heard twice, however old the position is."""
     crowd, said = await stormed(gateway_at_stake(tmp_path), resumes=True)
@@ -275,6 +276,7 @@ async def test_who_follows_a_gateway_that_is_killed_goes_on_with_the_next(tmp_pa
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(180)
 async def test_who_tells_the_next_gateway_no_position_misses_something(tmp_path: Path) -> None:
     """The proof that the test before this one can fail."""
     crowd, said = await stormed(gateway_at_stake(tmp_path), resumes=False)
