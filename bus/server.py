@@ -100,6 +100,10 @@ class Broker:
         except TimeoutError:
             self._process.kill()
             await self._process.wait()
+        except asyncio.CancelledError:  # Who is told a second time to stop leaves nobody behind.
+            with suppress(ProcessLookupError):
+                self._process.kill()
+            raise
 
 
 @asynccontextmanager

@@ -111,6 +111,19 @@ async def test_a_broker_that_does_not_listen_to_reason_is_killed(settings: Setti
     assert not psutil.pid_exists(running.pid)
 
 
+async def test_who_is_told_twice_to_stop_leaves_no_frozen_broker_behind(settings: Settings) -> None:
+    async with broker(settings) as running:
+        frozen = psutil.Process(running.pid)
+        frozen.suspend()
+        stopping = asyncio.create_task(running.stop(60))
+        await asyncio.sleep(0)
+        stopping.cancel()
+        await asyncio.wait([stopping])
+        await asyncio.to_thread(frozen.wait, 5)
+
+        assert not frozen.is_running()
+
+
 PARENT = """
 import asyncio, sys
 from pathlib import Path
