@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -93,11 +94,26 @@ async def running(
 ) -> AsyncIterator[Reads]:
     """Reads that fold what comes."""
     reads = reads_of(folder, log, sql, **knobs)
+    async with _open(reads, reads.run):
+        yield reads
+
+
+@asynccontextmanager
+async def supervised(reads: Reads) -> AsyncIterator[Reads]:
+    """*reads* open, and started again when they fail, as in a gateway."""
+    room = partial(supervise, "reads", reads.run, QUICK, Telemetry())
+    async with _open(reads, room), asyncio.timeout(DEADLINE_S):
+        yield reads
+
+
+@asynccontextmanager
+async def _open(reads: Reads, room: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    """*reads* are open, and *room* runs beside, until the block ends."""
     try:
         await reads.open()
-        folding = asyncio.create_task(reads.run())
+        folding = asyncio.create_task(room())
         try:
-            yield reads
+            yield
         finally:
             folding.cancel()
             await asyncio.wait([folding])
@@ -116,23 +132,6 @@ def long_messages() -> list[Stored]:
     texts = (chance.randbytes(LENGTH // 2).hex() for _ in range(COMMITS))
     said = [MessagePosted(content=text) for text in texts]
     return stored([Said(header(key=f"general.M{nth}"), (one,)) for nth, one in enumerate(said)])
-
-
-@asynccontextmanager
-async def supervised(reads: Reads) -> AsyncIterator[Reads]:
-    """*reads* open, and started again when they fail, as in a gateway."""
-    try:
-        await reads.open()
-        room = supervise("reads", reads.run, QUICK, Telemetry())
-        folding = asyncio.create_task(room)
-        try:
-            async with asyncio.timeout(DEADLINE_S):
-                yield reads
-        finally:
-            folding.cancel()
-            await asyncio.wait([folding])
-    finally:
-        reads.close()
 
 
 async def counted(reads: Reads) -> list[tuple[Any, ...]]:
