@@ -9,7 +9,6 @@ a consumer of CloudEvents 1.0 wants to know without opening the payload.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from hashlib import blake2b
@@ -27,6 +26,7 @@ OPENING = b'{"header":'
 MIDDLE = b',"events":'
 HEADER_VERSION = 1
 HEADERS = msgspec.json.Decoder(Header)
+MISMATCH = "the events do not have the digest in the header"
 TRACEPARENT = re.compile("[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
@@ -88,14 +88,18 @@ def _left_out(event: Event) -> set[str]:
 
 
 def parse(payload: bytes, upcasters: Upcasters = UPCASTERS) -> dict[str, Any]:
-    """The JSON of a commit, its events in today's shapes: no digest check, no models.
+    """The JSON of a commit, its events in today's shapes, checked against its digest: no models.
 
     Raises `Undecodable`. For readers that only move facts about; whoever decides uses `decode`.
     """
     try:
+        _, body = split(payload)
         commit: dict[str, Any] = orjson.loads(payload)
-        if (v := commit["header"]["v"]) != HEADER_VERSION:
+        header = commit["header"]
+        if (v := header["v"]) != HEADER_VERSION:
             raise FutureVersion(f"header version {v} is not the {HEADER_VERSION} known here")
+        if header["digest"] != digest(body):
+            raise Undecodable(MISMATCH)
         for fact in commit["events"]:
             if "v" in fact or fact["kind"] in upcasters.versions:
                 fact["data"] = upcasters.upcast(fact["kind"], fact.pop("v", 1), fact["data"])
@@ -110,10 +114,7 @@ def decode(payload: bytes, seq: int = 0, upcasters: Upcasters = UPCASTERS) -> Co
     Raises `Undecodable` with the position and the reason.
     """
     try:
-        head, body = split(payload)
-        header = HEADERS.decode(head)
-        if header.digest != digest(body):
-            raise Undecodable("the events do not have the digest in the header")
+        header = HEADERS.decode(split(payload)[0])
         facts = parse(payload, upcasters)["events"]
         return Commit(header, tuple(revive(fact) for fact in facts), seq)
     except (ValueError, KeyError, TypeError, RecursionError, msgspec.MsgspecError) as error:
@@ -129,28 +130,25 @@ def prove(payload: bytes) -> Header:
     """The header in *payload*, whose events have the digest that it tells; they are not looked
     into. Raises `Undecodable`.
     """
+    head, body = split(payload)
+    try:
+        header = HEADERS.decode(head)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise Undecodable(f"its header cannot be read: {error}") from error
+    if header.digest != digest(body):
+        raise Undecodable(MISMATCH)
+    return header
+
+
+def split(payload: bytes) -> tuple[bytes, bytes]:
+    """The exact bytes of the header and of the events, cut out of *payload*.
+
+    Raises `Undecodable`, also for what only has bytes before or after a commit: the broker's
+    checksum does not tell where its own headers end and the payload begins.
+    """
     # A quote within a text is written \\", so the first of these bytes end the header; and a header
     # with a field of that name is none of ours.
     end = payload.find(MIDDLE)
     if not payload.startswith(OPENING) or not payload.endswith(b"}") or end < 0:
         raise Undecodable("does not begin with a header that events follow")
-    try:
-        header = HEADERS.decode(payload[len(OPENING) : end])
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise Undecodable(f"its header cannot be read: {error}") from error
-    if header.digest != digest(payload[end + len(MIDDLE) : -1]):
-        raise Undecodable("the events do not have the digest in the header")
-    return header
-
-
-def split(payload: bytes) -> tuple[bytes, bytes]:
-    """The exact bytes of the header and of the events, cut out of *payload*."""
-    if not payload.startswith(OPENING) or not payload.endswith(b"}"):
-        raise Undecodable("does not begin with a header")
-    text = payload.decode()
-    _, end = json.JSONDecoder().raw_decode(text, len(OPENING))
-    head = text[len(OPENING) : end].encode()
-    rest = payload[len(OPENING) + len(head) :]
-    if not rest.startswith(MIDDLE):
-        raise Undecodable("has no events after its header")
-    return head, rest[len(MIDDLE) : -1]
+    return payload[len(OPENING) : end], payload[end + len(MIDDLE) : -1]

@@ -14,7 +14,7 @@ import orjson
 
 from bus import codec
 from bus.clock import iso
-from bus.log import Log, Stored
+from bus.log import Log, Missing, Stored
 from schemas.settings import Settings
 
 Show = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]
@@ -201,15 +201,25 @@ class Feed:
         return await self._log.head()
 
     async def page(self, after: int) -> Sequence[Entry]:
-        """The commits that follow *after*, at most `live_page_commits`; none at the head."""
+        """The commits that follow *after*, at most `live_page_commits`; none at the head.
+
+        Raises `Missing` when the log does not have the next one any more, or not as it was.
+        """
         until = min(self.head, after + self._settings.live_page_commits)
         if after + 1 >= self._oldest:
             kept = self._entries
             return [kept[seq] for seq in range(after + 1, until + 1)]
         if after >= until:
             return ()
-        stored = await self._log.page(after, until - after)
-        return [Entry(one, self._show) for one in stored if one.seq <= self.head]
+        whole: list[Entry] = []
+        for place, one in enumerate(await self._log.page(after, until - after), after + 1):
+            entry = Entry(one, self._show)
+            if one.seq != place or not _opens(entry):
+                break
+            whole.append(entry)
+        if not whole:
+            raise Missing(after + 1)
+        return whole
 
 
 def _opens(entry: Entry) -> bool:

@@ -19,6 +19,7 @@ from typing import Protocol
 import orjson
 from aiohttp import web
 
+from bus.log import Missing
 from bus.telemetry import Attributes, Telemetry
 from gateway import policy
 from gateway.directory import Directory
@@ -50,6 +51,7 @@ class Ended(Exception):
 
 LEFT = Farewell(1000, "The client has left.")
 SLOW = Farewell(1013, "Too slow: connect again with ?after=<last seq> and go on.")
+DAMAGED = Farewell(1011, "The log is damaged: what follows your position cannot be read any more.")
 STOPPING = Farewell(1001, "The node is stopping: connect again with ?after=<last seq>.")
 
 
@@ -222,7 +224,11 @@ class Follower:
             self._wake.clear()
             if self._farewell is not None:
                 raise Ended(self._farewell)
-            page = await feed.page(self.cursor)
+            try:
+                page = await feed.page(self.cursor)
+            except Missing as missing:
+                await self._send(self._frames((), directory))
+                raise Ended(DAMAGED) from missing
             frames = self._frames(page, directory)
             if frames:
                 began_s, first = perf_counter(), bool(page) and not page[-1].pushed

@@ -69,8 +69,7 @@ async def list_commits(call: Call) -> Reply:
     seqs = [row["seq"] for row in rows if row["seq"] <= head]
     page, more = seqs[: query.limit], len(seqs) > query.limit
     found = await _stored(reads.log, page)
-    commits = [_shown(call.gateway.vault, found[seq], codec.parse(found[seq].payload))
-               for seq in page]  # fmt: skip
+    commits = [_shown(call.gateway.vault, found[seq], _commit(found[seq])) for seq in page]
     return Reply(
         {
             "epoch": reads.log.epoch,
@@ -94,6 +93,15 @@ async def _stored(log: Log, seqs: list[int]) -> dict[int, Stored]:
         if seq not in found:
             raise refuse("log_damaged", f"The log does not have position {seq} any more.")
     return found
+
+
+def _commit(stored: Stored) -> Row:
+    """What *stored* says. Raises `Refused` (log_damaged) when it says it no more."""
+    try:
+        return codec.parse(stored.payload)
+    except codec.Undecodable as error:
+        text = f"Position {stored.seq} of the log cannot be read any more: {error}."
+        raise refuse("log_damaged", text) from error
 
 
 async def read_commit(call: Call) -> Reply:
@@ -148,7 +156,7 @@ def _shown(vault: Vault, stored: Stored, commit: Row) -> Row:
 
 
 def _whole(vault: Vault, stored: Stored) -> Row:
-    commit = codec.parse(stored.payload)
+    commit = _commit(stored)
     header = commit["header"]
     return _shown(vault, stored, commit) | {
         "commit": header["id"],

@@ -128,6 +128,24 @@ def test_events_that_were_touched_do_not_have_the_digest() -> None:
         codec.decode(payload.replace(b"Hi.", b"Ho."), 9)
 
 
+@pytest.mark.parametrize("beside", [(b"\r\n", b""), (b" ", b""), (b"", b"\n"), (b"", b" ")])
+def test_what_has_bytes_beside_it_is_no_commit(beside: tuple[bytes, bytes]) -> None:
+    """JSON would not mind them. The broker's checksum covers its headers and the payload as one."""
+    _, payload = codec.encode(header(), [HI])
+    before, after = beside
+
+    for read in (codec.decode, codec.parse, codec.prove):
+        with pytest.raises(codec.Undecodable):
+            read(before + payload + after)
+
+
+def test_facts_are_not_moved_about_that_were_touched() -> None:
+    _, payload = codec.encode(header(), [HI])
+
+    with pytest.raises(codec.Undecodable, match="digest"):
+        codec.parse(payload.replace(b"Hi.", b"Ho."))
+
+
 def without_digest() -> dict[str, Any]:
     """The fields of a header."""
     fields: dict[str, Any] = msgspec.to_builtins(header())

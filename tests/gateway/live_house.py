@@ -20,7 +20,6 @@ from actors.account import queries as accounts
 from actors.channel import queries as channels
 from actors.workspace import queries as workspace
 from bus.clock import Clock, new_id
-from bus.memory import MemoryLog
 from bus.signs import LocalSigns
 from bus.telemetry import Telemetry
 from gateway.directory import Directory
@@ -33,6 +32,7 @@ from schemas.envelope import Event, Header, Refused
 from schemas.message import MessagePosted
 from schemas.settings import Settings
 from tests.bus.vaults import empty_vault
+from tests.gateway.reading import EPOCH, Log
 
 Frame = dict[str, Any]
 DEADLINE_S = 10.0
@@ -42,7 +42,7 @@ class House:
     """The room under test and the hands to move it."""
 
     def __init__(self, settings: Settings) -> None:
-        self.log = MemoryLog("0123456789abcdef")
+        self.log = Log(EPOCH)
         self.feed = Feed(self.log, partial(shown, empty_vault()), settings)
         self.directory = Directory()
         self.signs = LocalSigns()

@@ -56,6 +56,10 @@ class Log(MemoryLog):
         """Let a commit lie where another belongs."""
         self._stored[seq - 1] = replace(self._stored[seq - 1], key="general.M999")
 
+    def shift(self, seq: int) -> None:
+        """Move the end of the broker's headers by two bytes, which its checksum does not notice."""
+        self.damage(seq, b"\r\n" + self._stored[seq - 1].payload)
+
     def lose(self, seq: int, count: int = 1) -> None:
         """Lose commits, as a broken disk does."""
         del self._stored[seq - 1 : seq - 1 + count]

@@ -124,3 +124,16 @@ async def test_a_commit_that_the_log_has_lost_is_not_another(tmp_path: Path, los
 
     assert (kept[0], kept[2]["seq"]) == (200, 2)
     assert (status, told["code"]) == (503, "log_damaged")
+
+
+async def test_a_commit_that_is_not_what_it_was_is_not_shown(tmp_path: Path) -> None:
+    log = Told()
+    async with house(tmp_path, log, [WHEN_MS], somebody()) as one:
+        for line in BEGINNING:
+            await one.reads.reached(await log.tell(line))
+        log.shift(3)
+        answers = [await one.ask(path) for path in ("/log/3", "/log?after=2")]
+
+    for status, _, told in answers:
+        assert (status, told["code"]) == (503, "log_damaged")
+        assert "Position 3 " in told["detail"]
