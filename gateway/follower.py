@@ -19,8 +19,9 @@ from typing import Protocol
 import orjson
 from aiohttp import web
 
-from bus.log import Missing
+from bus.log import Leaderless, Missing
 from bus.telemetry import Attributes, Telemetry
+from bus.wire import BrokerLost
 from gateway import policy
 from gateway.directory import Directory
 from gateway.feed import Entry, Feed, Form
@@ -30,6 +31,8 @@ CHUNK_BYTES = 64 * 1024
 """Handed to a connection at once; also where its own buffer begins to count as full."""
 SIGNS_MAX = 32
 """Passing signs that wait for one client; the oldest give way."""
+UNREAD = (Missing, Leaderless, BrokerLost, TimeoutError)
+"""Why the log does not show what a client is to be sent next."""
 UNTRACED = nullcontext()
 
 
@@ -51,6 +54,7 @@ class Ended(Exception):
 
 LEFT = Farewell(1000, "The client has left.")
 SLOW = Farewell(1013, "Too slow: connect again with ?after=<last seq> and go on.")
+AWAY = Farewell(1013, "The log is away for a moment: connect again with ?after=<last seq>.")
 DAMAGED = Farewell(1011, "The log is damaged: what follows your position cannot be read any more.")
 STOPPING = Farewell(1001, "The node is stopping: connect again with ?after=<last seq>.")
 
@@ -226,9 +230,9 @@ class Follower:
                 raise Ended(self._farewell)
             try:
                 page = await feed.page(self.cursor)
-            except Missing as missing:
+            except UNREAD as error:
                 await self._send(self._frames((), directory))
-                raise Ended(DAMAGED) from missing
+                raise Ended(DAMAGED if isinstance(error, Missing) else AWAY) from error
             frames = self._frames(page, directory)
             if frames:
                 began_s, first = perf_counter(), bool(page) and not page[-1].pushed

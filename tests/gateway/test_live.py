@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from random import Random
 from typing import Any
 
@@ -14,7 +14,6 @@ from schemas.account import KeyCreated
 from schemas.cursor import CursorAdvanced
 from schemas.settings import Settings
 from tests.gateway.live_house import DEADLINE_S, Frame, House, contents
-from tests.gateway.reading import Log
 
 SMALL = Settings(
     live_buffer_commits=8, live_page_commits=3, live_replay_max=100, live_heartbeat_s=0.5
@@ -61,22 +60,6 @@ async def test_a_client_resumes_after_any_position(house: House, after: int) -> 
         frames.append(await socket.next())
 
     assert [frame["seq"] for frame in frames] == list(range(after + 1, 22))
-
-
-@pytest.mark.parametrize("damage", [Log.lose, Log.shift, Log.forge])
-async def test_what_the_log_cannot_show_is_not_passed_over(
-    house: House, damage: Callable[[Log, int], None]
-) -> None:
-    """What lies before it comes; then the page ends and says why, each time."""
-    await house.told(*("Hi." for _ in range(20)))
-    damage(house.log, 5)
-    for after in range(5):
-        async with house.socket(after=after) as socket:
-            await socket.next()
-            frames = await socket.take(4 - after)
-            code = await socket.code()
-        assert [frame["seq"] for frame in frames] == list(range(after + 1, 5))
-        assert code == 1011
 
 
 async def test_random_disconnects_lose_and_double_nothing() -> None:
