@@ -32,7 +32,7 @@ from gateway.errors import MEDIA_TYPE, invalid, refuse, tell
 from gateway.instructions import guide
 from gateway.messages import messages
 from gateway.policy import NOBODY, Principal
-from gateway.reads import Behind
+from gateway.read_model import Behind
 from gateway.receipts import Receipts, handled
 from gateway.routes import ROUTES, system
 from gateway.table import ID, PATTERNS, PREFIXES, Route, document

@@ -31,7 +31,8 @@ from gateway.live import Live
 from gateway.pages import Cursors
 from gateway.past import Moment, Past
 from gateway.policy import NOBODY, Principal, Subject
-from gateway.reads import Behind, Reads, Rows
+from gateway.read_model import Behind, Rows
+from gateway.reads import Reads
 from gateway.seen import Seen
 from gateway.tickets import Tickets
 from schemas.envelope import Answer, Command, Id, Refused, Request

@@ -13,7 +13,7 @@ from typing import Any
 from actors.commit import queries
 from gateway import policy
 from gateway.call import Call
-from gateway.reads import Rows
+from gateway.read_model import Rows
 
 Row = dict[str, Any]
 

@@ -14,7 +14,8 @@ import structlog
 from actors.message import queries
 from bus.clock import derived_id, iso_ms
 from bus.commands import Commands, Unavailable
-from gateway.reads import Behind, Reads
+from gateway.read_model import Behind
+from gateway.reads import Reads
 from schemas.envelope import SYSTEM, Refused, Request
 from schemas.message import ExpireMessage
 from schemas.settings import Settings

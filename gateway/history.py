@@ -19,7 +19,7 @@ from gateway.errors import refuse
 from gateway.opening import contains, opened
 from gateway.pages import NEWEST, Page, Start
 from gateway.past import Moment
-from gateway.reads import Rows
+from gateway.read_model import Rows
 from schemas.envelope import Refused
 
 Row = dict[str, Any]

@@ -1,27 +1,21 @@
-"""What this process reads from: tables at one position of the log, and who may be told of news.
+"""How what is read follows the log: folded, rebuilt beside itself, mended, and waited for.
 
-One file of tables is current; a rebuild fills another beside it and then takes its place, so reads
-never stop. Everything here is disposable: the log can make it again. It does so by itself when a
-file is damaged; until then who reads is told how far the tables are, and never half a truth.
-
-Long because opening, folding, replacing and mending one file are one protocol of shared state.
+`gateway.read_model` is the file that is read; here it is kept at the head of the log. A rebuild
+fills another beside it and then takes its place, so reads never stop. Everything is disposable: the
+log can make it again, and does so by itself when a file is damaged.
 """
 
 from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
-from threading import Thread
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import structlog
 
-from actors.message.queries import OUTLASTING
 from actors.projection_file import Damaged, Poison, ProjectionFile, Statements
 from actors.projection_folder import ProjectionFolder
 from actors.projector import Projector
@@ -30,38 +24,19 @@ from bus.disk import has_room, roomy
 from bus.inspection import end_of
 from bus.log import Log, Stored
 from bus.telemetry import Telemetry
-from gateway.directory import Directory
 from gateway.proof import compare, proven
+from gateway.read_model import MENDING, Behind, ReadModel
 from schemas.settings import Settings
 
 NEAR = 1_000
 """A rebuilt file takes over once it is this few positions behind the one it replaces."""
 CATCHING_UP = "The tables are catching up with the log."
-MENDING = "The tables were damaged and are being mended."
-INTERRUPT_S = 0.02
-"""Between attempts to break off what is read: a query that is about to begin hears none of them."""
 
 log = structlog.get_logger()
-Row = dict[str, Any]
-Result = TypeVar("Result")
 
 
-class Rows(Protocol):
-    """The rows of one statement as dictionaries, column → value. Blocks."""
-
-    def __call__(self, sql: str, *args: Any) -> list[Row]: ...
-
-
-class Behind(Exception):
-    """The tables have not reached the position that was asked for. `reason` says why, if known."""
-
-    def __init__(self, seq: int, position: int, reason: str = "") -> None:
-        super().__init__(f"position {seq} is not reached yet: at {position}. {reason}".strip())
-        self.seq, self.position, self.reason = seq, position, reason
-
-
-class Reads:
-    """The tables of this process and the directory kept from them."""
+class Reads(ReadModel):
+    """The read model of this process, kept at the head of the log."""
 
     def __init__(
         self,
@@ -71,8 +46,8 @@ class Reads:
         settings: Settings,
         telemetry: Telemetry,
     ) -> None:
-        self.directory = Directory()
-        self.position = 0
+        limit = settings.projection_memory_bytes_max
+        super().__init__(ProjectionFolder(folder, statements, log_.epoch, limit), settings)
         self.due = 0
         """Where the log ended when the tables were opened: until they know that, they would take
         those who came later for strangers."""
@@ -81,44 +56,21 @@ class Reads:
         self.forgone = 0
         """Up to here the log was written while the disk takes nothing into the tables: nobody's
         reads wait for what he wrote there. 0 while the disk takes what comes."""
-        self._damage: Damaged | None = None
-        """Why the current file cannot be read; it is about to be opened again, or replaced."""
-        self._damaged = asyncio.Event()
         self.heard: list[Callable[[list[Stored]], None]] = []
         """Told of each batch once the tables and the directory know it."""
         self.sighted: Callable[[list[Stored]], None] = lambda page: None
         """Told of each page of the log before that."""
-        limit = settings.projection_memory_bytes_max
-        self._folder = ProjectionFolder(folder, statements, log_.epoch, limit)
         self.log = log_
-        self._settings = settings
         self._telemetry = telemetry
-        self._file: ProjectionFile | None = None
         self._rebuilding = asyncio.Lock()
         self._replaced = asyncio.Event()
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
         self._order = count()
-        self._folder_worker = ThreadPoolExecutor(1, "fold")
-        self._rebuild_worker = ThreadPoolExecutor(1, "rebuild")
-        self._workers = [self._folder_worker, self._rebuild_worker]
-        self._exchanged()
 
     @property
     def folding(self) -> bool:
         """Whether a batch is being folded at this moment."""
         return self._projector.step.locked()
-
-    @property
-    def file(self) -> ProjectionFile:
-        """The current file of tables."""
-        if self._file is None:
-            raise Behind(0, 0, "The tables are not open yet.")
-        return self._file
-
-    @property
-    def readable(self) -> int:
-        """How far the tables are that can be read now, or soon."""
-        return self.file.seq if self._damage else self.position
 
     @property
     def unready(self) -> str:
@@ -134,11 +86,13 @@ class Reads:
         `actors.projection_folder.Locked`, or OSError when the disk takes nothing.
         """
         self.due = (await end_of(self.log, self._settings)).head
+        await self._opened(self.due, whole=False)
         try:
-            await self._load(whole=False)
+            await self._load()
         except Behind:  # Whatever is in it, it cannot be read: one look at all of it settles that.
             await self._let_go()
-            await self._load(whole=True)
+            await self._opened(self.due, whole=True)
+            await self._load()
         if self._folder.ahead:
             text = f"the log ends at {self.due}, and its tables were at {self._folder.ahead}"
             fault = Fault("tables_ahead", self.due + 1, text)
@@ -148,15 +102,6 @@ class Reads:
         )
         self._projector.sighted = self._sight
         self.position = self.file.seq
-
-    async def _load(self, *, whole: bool) -> None:
-        """The best file is current, and the directory read from it. Raises `Behind`, OSError."""
-        loop = asyncio.get_running_loop()
-        opening = partial(self._folder.open, self.due, whole=whole)
-        self._file = await loop.run_in_executor(self._folder_worker, opening)
-        self._damage = None
-        self._damaged.clear()
-        await self.directory.load(self.rows)
 
     async def run(self) -> None:
         """Fold what comes, for ever; replace tables that older SQL has made.
@@ -209,18 +154,6 @@ class Reads:
             self.forgone = await self.log.head()
             await roomy(self._settings)
 
-    async def _watch(self) -> None:
-        await self._damaged.wait()
-        if self._damage is not None:
-            raise self._damage
-
-    def _hurt(self, file: ProjectionFile, damage: Damaged) -> None:
-        """*file* cannot be worked with: nobody is answered from it until it has been mended."""
-        if file is self._file and self._damage is None:
-            log.critical("projection_damaged", reason=str(damage), remedy="none needed: mending it")
-            self._damage = damage
-            self._damaged.set()
-
     async def _mend(self) -> None:
         """Returns once there are tables again, as far as there were, and everybody has heard of
         what is in them: the same file if every row of it can be read, else another, filled anew.
@@ -228,40 +161,16 @@ class Reads:
         async with self._rebuilding:
             position = self.position
             await self._let_go()
-            file = await self._reopened()
+            file = await self._reopened((await end_of(self.log, self._settings)).head)
             if file.seq < position:
                 log.warning("projection_anew", position=file.seq, head=position)
                 await self._refilled(file, position)
             self._projector.file = file
-            self._damage = None
-            self._damaged.clear()
-            await self.directory.load(self.rows)
+            await self._load()
             self.position = min(position, file.seq)
             async for page in self.log.tail(self.position, file.seq):
                 await self._folded(page)
             log.warning("projection_mended", position=self.position)
-
-    async def _let_go(self) -> None:
-        """Nobody works with the current file any more, and it is closed."""
-        loop = asyncio.get_running_loop()
-        old, retired = self.file, self._exchanged()
-        old.interrupt()
-        await self._ended(retired)
-        await loop.run_in_executor(self._folder_worker, self._folder.release, old)
-
-    async def _reopened(self) -> ProjectionFile:
-        """The best file there is, read whole, once the disk lets us open one."""
-        loop = asyncio.get_running_loop()
-        end = await end_of(self.log, self._settings)
-        opening = partial(self._folder.open, end.head, whole=True)
-        while True:
-            try:
-                self._file = await loop.run_in_executor(self._folder_worker, opening)
-            except OSError as error:
-                log.critical("projection_unwritable", reason=str(error), remedy="make room")
-                await asyncio.sleep(self._settings.disk_look_every_s)
-            else:
-                return self._file
 
     async def _refilled(self, file: ProjectionFile, position: int) -> None:
         """*file* is at *position*, or `stopped` says why it cannot come so far."""
@@ -317,20 +226,6 @@ class Reads:
 
     def _aside(self, file: ProjectionFile) -> Projector:
         return Projector(file, self.log, self._settings, self._telemetry, self._rebuild_worker)
-
-    def _exchanged(self) -> list[ThreadPoolExecutor]:
-        """Those that read so far; from now on there are others."""
-        settings, retired = self._settings, self._workers[2:]
-        self._readers = ThreadPoolExecutor(settings.read_threads, "read")
-        self._lent = ThreadPoolExecutor(settings.sql_statements_max, "lent")
-        self._workers += [self._readers, self._lent]
-        return retired
-
-    async def _ended(self, retired: list[ThreadPoolExecutor]) -> None:
-        loop = asyncio.get_running_loop()
-        for worker in retired:
-            await loop.run_in_executor(self._rebuild_worker, worker.shutdown)
-            self._workers.remove(worker)
 
     async def verify(self) -> dict[str, Any]:
         """Read the whole log, fold it aside, and hold the live tables against that.
@@ -405,56 +300,11 @@ class Reads:
             if not future.done():
                 future.set_exception(Behind(seq, self.position, self.stopped))
 
-    async def together(self, read: Callable[[Rows], Result], at: int | None = None) -> Result:
-        """What *read* makes of as many statements as it likes, in one trip to a worker thread.
-
-        With *at*, a position that has been reached, of the tables as they were then. Raises
-        `Behind` while the tables are being mended.
-        """
-        loop, file = asyncio.get_running_loop(), self._sound()
-        try:
-            return await loop.run_in_executor(self._readers, _together, file, read, at)
-        except Damaged as damage:
-            self._hurt(file, damage)
-            raise Behind(self.position, self.readable, MENDING) from damage
-
-    def _sound(self) -> ProjectionFile:
-        """The current file. Raises `Behind` while it is being mended."""
-        if self._damage is not None:
-            raise Behind(self.position, self.readable, MENDING)
-        return self.file
-
-    async def rows(self, sql: str, args: Sequence[Any] = (), at: int | None = None) -> list[Row]:
-        """The rows of one statement as dictionaries: column → value."""
-        return await self.together(lambda rows: rows(sql, *args), at)
-
-    def lend(self, work: Callable[[ProjectionFile], Result]) -> asyncio.Future[Result]:
-        """What *work* makes of the current file, in a thread where it may take its time.
-
-        Raises `Behind` while it is being mended.
-        """
-        loop = asyncio.get_running_loop()
-        return loop.run_in_executor(self._lent, work, self._sound())
-
     async def lag(self) -> int:
         """How many positions the tables are behind the head of the log."""
         lag = max(0, await self.log.head() - self.position)
         self._telemetry.lag.set(lag)
         return lag
-
-    def close(self) -> None:
-        """Close the tables and end the worker threads; what is still being read is broken off."""
-        ending = Thread(target=self._end)
-        ending.start()
-        while ending.is_alive():
-            self._folder.interrupt()
-            ending.join(INTERRUPT_S)
-        if self._file is not None:
-            self._file.close()
-
-    def _end(self) -> None:
-        for worker in self._workers:
-            worker.shutdown(wait=True, cancel_futures=True)
 
 
 def _first(group: BaseExceptionGroup[Damaged]) -> Damaged:
@@ -464,16 +314,3 @@ def _first(group: BaseExceptionGroup[Damaged]) -> Damaged:
 
 async def _unheard(_: list[Stored]) -> None:
     """Nobody needs to hear of what is folded aside."""
-
-
-def _together(
-    file: ProjectionFile, read: Callable[[Rows], Result], at: int | None = None
-) -> Result:
-    with file.reading(at, OUTLASTING) as cursor:
-
-        def rows(sql: str, *args: Any) -> list[Row]:
-            cursor.execute(sql, args)
-            names = [column[0] for column in cursor.description or ()]
-            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-
-        return read(rows)

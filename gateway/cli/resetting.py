@@ -28,7 +28,8 @@ from gateway.cli.exits import Exit, Failure
 from gateway.cli.running import failures
 from gateway.directory import Account
 from gateway.node import passphrase
-from gateway.reads import Behind, Reads
+from gateway.read_model import Behind
+from gateway.reads import Reads
 from schemas.account import ChangePassword, CloseSession
 from schemas.envelope import SYSTEM, Command, Refused, Request
 from schemas.settings import Settings

@@ -28,7 +28,8 @@ from gateway.__main__ import PROJECTIONS
 from gateway.cli.exits import Exit, Failure
 from gateway.cli.running import failures
 from gateway.node import passphrase
-from gateway.reads import Behind, Reads
+from gateway.read_model import Behind
+from gateway.reads import Reads
 from schemas.settings import Settings
 
 Wish = Literal["verify", "rebuild"]

@@ -16,7 +16,7 @@ from gateway.directory import Account
 from gateway.errors import refuse
 from gateway.pages import Start
 from gateway.policy import Subject
-from gateway.reads import Behind
+from gateway.read_model import Behind
 from gateway.shapes import account as shape
 from gateway.table import Route
 from schemas.account import (

@@ -18,7 +18,8 @@ from actors.supervisor import supervise
 from bus.log import Missing, Stored
 from bus.memory import MemoryLog
 from bus.telemetry import Telemetry
-from gateway.reads import Behind, Reads
+from gateway.read_model import Behind
+from gateway.reads import Reads
 from schemas.message import MessagePosted
 from schemas.settings import Settings
 from tests.examples import Said, header, stored

@@ -15,7 +15,7 @@ from bus.recall import Memory
 from bus.wire import BrokerLost
 from gateway.app import _outer
 from gateway.arrival import Guard
-from gateway.reads import Behind
+from gateway.read_model import Behind
 from schemas.settings import Settings
 
 

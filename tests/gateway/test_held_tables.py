@@ -13,7 +13,8 @@ from actors.projection_file import ProjectionFile
 from actors.projection_folder import ProjectionFolder
 from bus.log import Stored
 from gateway.bench.volume import Volume, volume
-from gateway.reads import Behind, Reads
+from gateway.read_model import Behind, ReadModel
+from gateway.reads import Reads
 from schemas.settings import KIB, MIB
 from tests.gateway.reading import (
     COUNT,
@@ -77,20 +78,20 @@ async def test_by_the_position_that_is_remembered_a_commit_is_folded_twice(
 ) -> None:
     """The proof that the test before this one can fail. The position in the file is asked neither
     when it has been opened again nor, which would stop the folding, when it moves."""
-    monkeypatch.setattr(Reads, "_reopened", remembering(Reads._reopened))
+    monkeypatch.setattr(ReadModel, "_reopened", remembering(ReadModel._reopened))
     monkeypatch.setattr("actors.projection_file.MOVE", "UPDATE projection SET seq = greatest(?, ?)")
 
     assert (await tables_on_a_full_disk(tmp_path, commits, DURABLE))[1] == 300
 
 
 def remembering(
-    reopened: Callable[[Reads], Awaitable[ProjectionFile]],
-) -> Callable[[Reads], Awaitable[ProjectionFile]]:
+    reopened: Callable[[ReadModel, int], Awaitable[ProjectionFile]],
+) -> Callable[[ReadModel, int], Awaitable[ProjectionFile]]:
     """As *reopened*, but that the file is taken to be where it was when it was closed."""
 
-    async def remembered(reads: Reads) -> ProjectionFile:
+    async def remembered(reads: ReadModel, head: int) -> ProjectionFile:
         seq = reads.file.seq
-        file = await reopened(reads)
+        file = await reopened(reads, head)
         file.seq = seq
         return file
 

@@ -16,7 +16,8 @@ import pytest
 
 from actors.projection_file import ProjectionFile
 from bus.log import Stored
-from gateway.reads import Behind, Reads
+from gateway.read_model import Behind
+from gateway.reads import Reads
 from schemas.settings import MIB
 from tests.canopy import running
 from tests.gateway.reading import (

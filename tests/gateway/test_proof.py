@@ -16,7 +16,8 @@ from bus import codec
 from bus.inspection import end_of
 from bus.log import Stored
 from bus.marks import high_water, storage
-from gateway.reads import Behind, Reads
+from gateway.read_model import Behind
+from gateway.reads import Reads
 from schemas.settings import Settings
 from tests.examples import header
 from tests.gateway.reading import COUNT, HI, Log, reads_of, running, values

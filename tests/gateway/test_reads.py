@@ -9,7 +9,8 @@ from time import monotonic
 import pytest
 
 from actors.projection_file import ProjectionFile, Statements
-from gateway.reads import Behind, Reads
+from gateway.read_model import Behind
+from gateway.reads import Reads
 from schemas.channel import ChannelDescribed, ChannelOpened
 from tests.examples import header
 from tests.gateway.reading import COUNT, SQL, Log, reads_of, running, values
