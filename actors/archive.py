@@ -36,7 +36,7 @@ from actors.eraser import called_for
 from actors.projection_file import ProjectionFile
 from bus import codec
 from bus.chain import GENESIS, linked
-from bus.crypto import Identity
+from bus.crypto.identity import Identity
 from bus.log import Stored
 from schemas.envelope import Header
 from schemas.settings import Settings

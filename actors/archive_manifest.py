@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from actors.archive_files import Damaged
-from bus.crypto import Forged, node_id, verify
+from bus.crypto.identity import Forged, node_id, verify
 
 FORMAT = 1
 MANIFEST = "manifest.json"

@@ -24,7 +24,7 @@ from bus.commands import Commands, WireCommands
 from bus.connection import RETRY_S, Connection, connected, wired
 from bus.consumer import Delivery, deliveries
 from bus.copies import COPIES, counted
-from bus.crypto import Identity
+from bus.crypto.identity import Identity
 from bus.inspection import inspected
 from bus.jetstream import APPENDED, JetStreamLog, epoch_of
 from bus.log import Leaderless

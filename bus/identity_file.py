@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bus.crypto import SECRET_BYTES, Cost, Identity, Secrets, identity, lock, new_secrets, unlock
+from bus.crypto.identity import SECRET_BYTES, Identity, Secrets, identity, new_secrets
+from bus.crypto.passphrase import Cost, lock, unlock
 from bus.files import written
 from bus.storage import lock_file
 
@@ -40,7 +41,7 @@ def identify(directory: Path, passphrase: str | None = None, cost: Cost | None =
 
     With a passphrase the secrets are sealed under it; an identity that lay open so far is sealed
     now. *cost* is the price of guessing the passphrase. Raises `IdentityUnusable`,
-    `PassphraseMissing` or `bus.crypto.PassphraseWrong`; takes about 0.4 s with a passphrase.
+    `PassphraseMissing` or `PassphraseWrong`; takes about 0.4 s with a passphrase.
     """
     path = directory / FILE
     cost = cost or Cost()

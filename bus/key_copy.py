@@ -15,7 +15,9 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from bus.crypto import Cost, Identity, Unsealable, open_stream, seal_stream
+from bus.crypto.content import Unsealable
+from bus.crypto.identity import Identity
+from bus.crypto.passphrase import Cost, open_stream, seal_stream
 from bus.identity_file import name_vault, vault_name
 from bus.storage import Directory
 from bus.vault import LOCK
@@ -71,7 +73,7 @@ def _pieces(directory: Path, identity: Identity) -> Iterator[bytes]:
 
 
 def opened_keys(sealed: bytes, passphrase: str) -> KeyCopy:
-    """What `sealed_keys` sealed. Raises `bus.crypto.PassphraseWrong` or `Unsealable`."""
+    """What `sealed_keys` sealed. Raises `PassphraseWrong` or `Unsealable`."""
     pieces = list(open_stream(sealed, passphrase))
     try:
         first = ROOT.decode(pieces[0])

@@ -19,7 +19,8 @@ import orjson
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bus.crypto import Identity, Unsealable, new_key, unwrapped, wrapped
+from bus.crypto.content import Unsealable, new_key, unwrapped, wrapped
+from bus.crypto.identity import Identity
 from bus.faults import point
 from bus.identity_file import IdentityUnusable
 from bus.storage import Storage

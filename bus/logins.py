@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bus.crypto import nkey_public, nkey_sign
+from bus.crypto.identity import nkey_public, nkey_sign
 
 JWT = re.compile(r"BEGIN NATS USER JWT-+\s+(\S+)\s+-+END")
 SEED = re.compile(r"\b(SU[A-Z2-7]{56})\b")

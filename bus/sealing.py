@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 from msgspec.structs import replace
 
-from bus.crypto import Unsealable, open_field, place, seal_field
+from bus.crypto.content import Unsealable, open_field, place, seal_field
 from bus.log import Unstored
 from bus.snapshots import Snapshot, Snapshots
 from bus.vault import KeyDamaged, Vault

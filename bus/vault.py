@@ -24,7 +24,8 @@ from threading import RLock
 import structlog
 from msgspec import Struct
 
-from bus.crypto import Identity, Unsealable, new_key, unwrapped, wrapped
+from bus.crypto.content import Unsealable, new_key, unwrapped, wrapped
+from bus.crypto.identity import Identity
 from bus.faults import point
 from bus.gathering import Gathering, Wish
 from bus.key_table import KeyTable, Segment, Table, segment_file

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from secrets import token_hex
 
-from bus.crypto import Identity
+from bus.crypto.identity import Identity
 from bus.identity_file import FILE, name_vault, vault_name
 from bus.key_table import SLOTS, KeyTable, VaultUnusable
 from bus.storage import Directory

@@ -22,7 +22,8 @@ from argon2 import PasswordHasher
 from argon2.exceptions import VerifyMismatchError
 from itsdangerous import BadSignature, Signer
 
-from bus.crypto import Identity, Unsealable
+from bus.crypto.content import Unsealable
+from bus.crypto.identity import Identity
 from gateway.directory import Account, ApiKey, Code, Directory, Session
 from gateway.errors import refuse
 from gateway.policy import ALL_SCOPES, NOBODY, Principal

@@ -25,7 +25,7 @@ from actors.rooms import statements
 from bus.alarm import Broken
 from bus.attachment import Bus, attached, prepared
 from bus.connection import located
-from bus.crypto import Cost
+from bus.crypto.passphrase import Cost
 from bus.disk import free_room
 from bus.holding import hold, holder
 from bus.identity_file import FILE, identify

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from bus.clock import derived_id
 from bus.commands import Commands
-from bus.crypto import Identity
+from bus.crypto.identity import Identity
 from bus.faults import point
 from bus.recall import Recall
 from bus.telemetry import Telemetry

@@ -25,7 +25,7 @@ from actors.supervisor import cancellable, supervise
 from bus.attachment import Bus, attached, notarize, prepared
 from bus.commands import LocalCommands
 from bus.connection import located
-from bus.crypto import Identity
+from bus.crypto.identity import Identity
 from bus.disk import UNWRITABLE, roomy
 from bus.holding import hold
 from bus.identity_file import FILE, IdentityUnusable, identify

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bus.crypto import place
+from bus.crypto.content import place
 from bus.sealing import ContentDamaged, revealed
 from bus.vault import Vault
 from gateway.errors import refuse

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from itsdangerous import BadSignature, URLSafeSerializer
 
-from bus.crypto import Identity
+from bus.crypto.identity import Identity
 from gateway.errors import refuse
 
 Row = dict[str, Any]

@@ -19,7 +19,8 @@ import structlog
 from aiohttp import web
 
 from actors.commit import queries
-from bus.crypto import Identity, Unsealable, unwrapped, wrapped
+from bus.crypto.content import Unsealable, unwrapped, wrapped
+from bus.crypto.identity import Identity
 from bus.log import Log
 from bus.turns import Turns
 from bus.vault import KeyDamaged, Vault

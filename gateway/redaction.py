@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bus.crypto import place
+from bus.crypto.content import place
 from bus.sealing import SEALED, ContentDamaged, revealed
 from bus.vault import Vault
 

@@ -25,7 +25,7 @@ from actors.projection_file import Poison, ProjectionFile
 from actors.projection_folder import ProjectionFolder
 from actors.rooms import statements
 from bus.attachment import Bus, attached, prepared
-from bus.crypto import Identity, identity, new_secrets
+from bus.crypto.identity import Identity, identity, new_secrets
 from bus.faults import point
 from bus.holding import hold
 from bus.identity_file import FILE, keep
@@ -102,7 +102,7 @@ async def restore(
     """A node in the settings' directory, which was empty, made of the archive at *path*.
 
     Raises `Damaged`, `Unsuitable`, `Poison`, `actors.archive_files.Taken`, `gateway.backup.NoRoom`,
-    `bus.crypto.PassphraseWrong` or `Unsealable`, `bus.log.Unstored`, and what keeps a node from
+    `PassphraseWrong` or `Unsealable`, `bus.log.Unstored`, and what keeps a node from
     running; no node can start in the directory then.
     """
     if settings.nats_url:

@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 import pytest
 
-from bus.crypto import nkey_public, nkey_sign
+from bus.crypto.identity import nkey_public, nkey_sign
 from bus.server import binary
 from schemas.settings import Settings
 

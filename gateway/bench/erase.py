@@ -22,7 +22,7 @@ from typing import Any, get_args
 
 import aiohttp
 
-from bus.crypto import unwrapped
+from bus.crypto.content import unwrapped
 from bus.faults import Point
 from bus.identity_file import identify, vault_name
 from bus.key_table import SLOTS, KeyTable, segment_file

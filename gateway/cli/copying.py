@@ -20,7 +20,8 @@ from actors.archive_files import Damaged, Taken, opened
 from actors.archive_manifest import Manifest, Unsuitable
 from actors.projection_file import Poison
 from bus.alarm import Broken
-from bus.crypto import PassphraseWrong, Unsealable
+from bus.crypto.content import Unsealable
+from bus.crypto.passphrase import PassphraseWrong
 from bus.faults import arm
 from bus.log import Missing, Unstored
 from bus.marks import MarksDamaged

@@ -20,7 +20,7 @@ from actors.projection_file import ProjectionFile
 from actors.rooms import statements
 from bus import codec
 from bus.chain import GENESIS, linked
-from bus.crypto import Identity, identity, new_secrets
+from bus.crypto.identity import Identity, identity, new_secrets
 from bus.log import Stored
 from schemas.channel import ChannelOpened
 from schemas.message import MessageEdited, MessagePosted

@@ -9,32 +9,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus import crypto
-from bus.crypto import (
-    Cost,
+from bus.crypto.content import (
+    Unsealable,
+    new_key,
+    open_field,
+    place,
+    seal_field,
+    unwrapped,
+    wrapped,
+)
+from bus.crypto.identity import (
     Forged,
     Identity,
     KeyPurpose,
-    PassphraseWrong,
     Secrets,
     SigningPurpose,
-    Unsealable,
     identity,
-    lock,
-    new_key,
     new_secrets,
-    open_field,
-    open_stream,
-    place,
-    seal_field,
-    seal_stream,
+    node_id,
     sign_header,
-    unlock,
-    unwrapped,
     verify,
     verify_header,
-    wrapped,
 )
+from bus.crypto.passphrase import Cost, PassphraseWrong, lock, open_stream, seal_stream, unlock
 from schemas.envelope import Header
 
 NODE: Identity = identity(Secrets(b"\1" * 32, b"\2" * 32, b"\3" * 32))
@@ -56,7 +53,7 @@ def changed(data: bytes, change: Change) -> bytes:
 
 
 def test_the_name_of_a_node_is_a_subject_token_and_comes_from_its_key() -> None:
-    assert NODE.node_id == crypto.node_id(NODE.verify_key)
+    assert NODE.node_id == node_id(NODE.verify_key)
     assert len(NODE.node_id) == 33
     assert NODE.node_id.isalnum()
     assert NODE.node_id.islower()
@@ -299,9 +296,6 @@ def test_the_same_value_is_sealed_differently_each_time() -> None:
 
     assert first != second
     assert one["ct"] != two["ct"]
-
-
-CHEAP = Cost(1, 8192)
 
 
 def test_a_stream_under_a_passphrase_comes_back_piece_by_piece() -> None:

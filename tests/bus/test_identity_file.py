@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bus.crypto import Cost, PassphraseWrong
+from bus.crypto.passphrase import Cost, PassphraseWrong
 from bus.identity_file import FILE, IdentityUnusable, PassphraseMissing, identify, name_vault
 
 CHEAP = Cost(passes=1, memory_bytes=8192)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bus.crypto import Secrets, Unsealable, identity
+from bus.crypto.content import Unsealable
+from bus.crypto.identity import Secrets, identity
 from bus.key_table import SLOT_BYTES, SLOTS, VaultUnusable
 from bus.storage import Directory
 from bus.vault import RECORD_BYTES, RECORDS_MAX, KeyDamaged, Vault

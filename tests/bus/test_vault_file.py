@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from bus.crypto import Cost, Identity, lock
+from bus.crypto.identity import Identity
+from bus.crypto.passphrase import Cost, lock
 from bus.identity_file import FILE, identify, name_vault, vault_name
 from bus.key_table import SLOTS, VaultUnusable
 from bus.vault_file import vault_in

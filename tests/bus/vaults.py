@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
-from bus.crypto import Identity, Secrets, identity
+from bus.crypto.identity import Identity, Secrets, identity
 from bus.key_table import SLOT_BYTES, KeyTable
 from bus.storage import Storage
 from bus.vault import Vault

@@ -12,7 +12,7 @@ from argon2 import PasswordHasher
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.crypto import identity, new_secrets
+from bus.crypto.identity import identity, new_secrets
 from gateway.auth import (
     NOBODYS_HASH,
     Credentials,

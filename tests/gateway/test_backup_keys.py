@@ -10,7 +10,7 @@ import pytest
 
 from actors.archive import KEYS
 from actors.archive_files import Damaged
-from bus.crypto import PassphraseWrong
+from bus.crypto.passphrase import PassphraseWrong
 from bus.identity_file import FILE, RESTORING, identify
 from bus.vault_file import vault_in
 from gateway.backup import backup

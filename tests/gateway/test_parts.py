@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.clock import iso_ms
-from bus.crypto import identity, new_secrets
+from bus.crypto.identity import identity, new_secrets
 from gateway import drafts
 from gateway.errors import CATALOGUE, refuse, tell
 from gateway.limits import Allowance, Buckets

@@ -17,7 +17,7 @@ from typing import Any
 from aiohttp.test_utils import TestClient, TestServer
 
 from bus.commands import LocalCommands
-from bus.crypto import Identity, identity, new_secrets
+from bus.crypto.identity import Identity, identity, new_secrets
 from bus.recall import LocalRecall
 from bus.signs import LocalSigns
 from bus.telemetry import Telemetry

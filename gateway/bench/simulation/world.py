@@ -23,7 +23,7 @@ from actors.__main__ import act, durables
 from bus.attachment import Bus, attached, notarize, prepared
 from bus.clock import Sources
 from bus.commands import LocalCommands
-from bus.crypto import SECRET_BYTES, Identity, Secrets, identity
+from bus.crypto.identity import SECRET_BYTES, Identity, Secrets, identity
 from bus.key_table import KeyTable
 from bus.marks import MarksDamaged, highest, storage
 from bus.roles import Endpoint, Role
