@@ -8,7 +8,6 @@ how containers spell "nothing". Commas separate the items of a list.
 from __future__ import annotations
 
 import os
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import Any
 import platformdirs
 from pydantic import SecretStr, ValidationError
 
+from schemas.servers import redacted
 from schemas.settings import Settings
 
 PREFIX = "CANOPY_"
@@ -33,7 +33,8 @@ OTHERS = frozenset(
 )  # fmt: skip
 """Variables that speak to the command line and to tests, and are no settings."""
 DEFAULT = "default"
-PASSWORD_IN_URL = re.compile(r"(://[^/@:]*:)[^/@]*@")
+URLS = ("URL", "URLs")
+"""The units of what may hold a password."""
 
 
 class Misconfigured(ValueError):
@@ -71,9 +72,10 @@ class Configuration:
             raise Misconfigured(_unknown(key, "explain"))
         field = Settings.model_fields[key]
         extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+        value = _text(getattr(self.settings, key))
         return Explanation(
             key=key,
-            value=_text(getattr(self.settings, key)),
+            value=redacted(value) if extra["unit"] in URLS else value,
             source=self.sources.get(key, DEFAULT),
             default=_text(field.get_default(call_default_factory=True)),
             unit=str(extra["unit"]),
@@ -189,4 +191,4 @@ def _text(value: Any) -> str:
         case SecretStr():
             return "********"
         case _:
-            return PASSWORD_IN_URL.sub(r"\1****@", str(value))
+            return str(value)

@@ -33,7 +33,9 @@ def default_data_directory() -> Path:
 class Settings(BaseModel):
     """The configuration of one node. Immutable: a change of it is a restart."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True
+    )
 
     # --- Where it lives and listens -------------------------------------------------------------
     data_directory: Path = Field(
@@ -61,10 +63,16 @@ class Settings(BaseModel):
 
     # --- Broker -----------------------------------------------------------------------------------
     nats_url: str = _knob(
-        "", "URLs", "External NATS servers, commas between; empty runs the embedded one."
+        "",
+        "URLs",
+        "External NATS servers, commas between; empty runs the embedded one.",
+        repr=False,
     )
     nats_system_url: str = _knob(
-        "", "URLs", "The external servers for a user of their system account, to check them."
+        "",
+        "URLs",
+        "The external servers for a user of their system account, to check them.",
+        repr=False,
     )
     nats_credentials: str = _knob(
         "", "path", "Who signs in to external servers: passwords, *.creds, *.nk, or their folder."
@@ -270,7 +278,7 @@ class Settings(BaseModel):
 
     # --- Watching ---------------------------------------------------------------------------------
     otlp_endpoint: str | None = _knob(
-        None, "URL", "Where spans are sent over OTLP/HTTP; unset sends none."
+        None, "URL", "Where spans are sent over OTLP/HTTP; unset sends none.", repr=False
     )
     log_level: LogLevel = _knob("info", "level", "Least severity that is logged.")
     log_json: bool | None = _knob(

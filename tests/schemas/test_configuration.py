@@ -99,10 +99,55 @@ def test_a_secret_is_never_told() -> None:
     assert "horse" not in repr(configuration)
 
 
-def test_a_password_in_a_url_is_never_told() -> None:
-    configuration = load(environ={"CANOPY_NATS_URL": "nats://ann:hunter2@nats.example:4222"})
+@pytest.mark.parametrize(
+    ("key", "written", "shown"),
+    [
+        ("nats_url", "nats://ann:secret@a.example:4222", "nats://****@a.example:4222"),
+        ("nats_url", "nats://secret@a.example", "nats://****@a.example"),
+        ("nats_url", "ann:secret@a.example", "****@a.example"),
+        ("nats_url", "nats://ann:s@secret@a.example,b", "nats://****@a.example,b"),
+        ("nats_url", "nats://ann:12,secret@b", "nats://****@b"),
+        ("nats_url", "nats://ann:s@secret,t:secret@b", "nats://****@b"),
+        ("nats_url", "nats:ann:secret@a.example", "****@a.example"),
+        ("nats_url", "nats://a:secret@a,tls://b:secret@b", "nats://****@a,tls://****@b"),
+        ("nats_system_url", "nats://sys:secret@a.example", "nats://****@a.example"),
+        ("otlp_endpoint", "http://ann:s/secret@a.example/x", "http://****@a.example/x"),
+    ],
+)
+def test_who_signs_in_is_never_told(key: str, written: str, shown: str) -> None:
+    """However it is written, as long as it can be used."""
+    configuration = load(environ={f"CANOPY_{key.upper()}": written})
 
-    assert configuration.explain("nats_url").value == "nats://ann:****@nats.example:4222"
+    assert configuration.explain(key).value == shown
+    assert "secret" not in repr(configuration)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "nats://ann:secret",
+        "nats://ann:secret,x@a.example",
+        "nats://ann:secret://x@a.example",
+        "nats://ann:s/secret@a.example",
+        "nats:/ann:secret@a.example",
+        "nats://ann:s?secret@a.example",
+        "nats://ann:s#secret@a.example",
+        "nats://ann:[secret@a.example",
+        "nats://ann:s\nsecret@a.example",
+        "nats://ann:secret＠a.example",
+        "nats://secret%40a.example",
+        "nats://ann:x@a.example/secret",
+        "nats://ann:x@a.example#secret",
+        "secret://ann:x@a.example",
+    ],
+)
+def test_nothing_of_a_url_that_cannot_be_used_is_told(written: str) -> None:
+    with pytest.raises(Misconfigured, match=r"CANOPY_NATS_URL: nats_url: .* address ") as refused:
+        load(environ={"CANOPY_NATS_URL": written})
+    with pytest.raises(ValidationError) as unfit:
+        Settings(nats_url=written)
+
+    assert "secret" not in f"{refused.value} {unfit.value}"
 
 
 def test_a_misspelt_key_is_named_with_the_one_meant(file: Path) -> None:
