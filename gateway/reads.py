@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,8 @@ class Reads(ReadModel):
         self.log = log_
         self._telemetry = telemetry
         self._rebuilding = asyncio.Lock()
+        self._unhurt: asyncio.Timeout | None = None
+        """Ends early what is done beside the current file, when that has to be mended."""
         self._replaced = asyncio.Event()
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
         self._order = count()
@@ -158,6 +161,7 @@ class Reads(ReadModel):
         """Returns once there are tables again, as far as there were, and everybody has heard of
         what is in them: the same file if every row of it can be read, else another, filled anew.
         """
+        self._break_off()
         async with self._rebuilding:
             position = self.position
             await self._let_go()
@@ -197,9 +201,13 @@ class Reads(ReadModel):
     async def rebuild(self) -> int:
         """Fill a new file from the whole log and put it in the old one's place: its position."""
         async with self._rebuilding:
+            self._sound()
             loop = asyncio.get_running_loop()
             successor = await loop.run_in_executor(self._rebuild_worker, self._folder.fresh)
             try:
+                async with self._while_unhurt():
+                    while successor.seq + NEAR < self.position:
+                        await self._aside(successor).run(_unheard, until=self.position)
                 await self._succeeded(successor)
             finally:
                 if self.file is not successor:
@@ -208,13 +216,9 @@ class Reads(ReadModel):
 
     async def _succeeded(self, successor: ProjectionFile) -> None:
         """Returns once *successor* is the file that is read, and the old one is no more."""
-        aside = self._aside(successor)
-        await aside.run(_unheard, until=self.position)
-        while successor.seq + NEAR < self.position:
-            await aside.run(_unheard, until=self.position)
         async with self._projector.step:
-            await aside.run(_unheard, until=self.file.seq)
-            old, self._file, self._projector.file = self.file, successor, successor
+            await self._aside(successor).run(_unheard, until=self.file.seq)
+            old, self._file, self._projector.file = self._sound(), successor, successor
             self.stopped = ""
             retired = self._exchanged()
             await self.directory.load(self.rows)
@@ -236,25 +240,51 @@ class Reads(ReadModel):
         async with self._rebuilding:
             loop = asyncio.get_running_loop()
             worker, live = self._rebuild_worker, self._sound()
-            end, position = await end_of(self.log, self._settings), self.position
-            log_ = await proven(self.log, self._settings, end)
-            fault = log_.difference
-            if fault is None and end.head < position:
-                fault = {"seq": end.head + 1, "reason": "the log ends before it"}
-            if fault is None and self.stopped:
-                fault = {"seq": position + 1, "reason": self.stopped}
-            position = min(position, fault["seq"] - 1) if fault else position
             aside = await loop.run_in_executor(worker, self._folder.fresh, live.statements)
             try:
-                await self._aside(aside).run(_unheard, until=position)
-                report = await loop.run_in_executor(worker, compare, live, aside, position)
+                async with self._while_unhurt():
+                    return await self._compared(live, aside)
             except Damaged as damage:
                 self._hurt(live, damage)
                 raise Behind(self.position, self.readable, MENDING) from damage
             finally:
                 await loop.run_in_executor(worker, self._folder.retire, aside)
-            at = {"read": log_.place.seq, "digest": log_.place.digest.hex()}
-            return report | at | {"difference": report["difference"] or fault}
+
+    async def _compared(self, live: ProjectionFile, aside: ProjectionFile) -> dict[str, Any]:
+        loop = asyncio.get_running_loop()
+        end, position = await end_of(self.log, self._settings), self.position
+        log_ = await proven(self.log, self._settings, end)
+        fault = log_.difference
+        if fault is None and end.head < position:
+            fault = {"seq": end.head + 1, "reason": "the log ends before it"}
+        if fault is None and self.stopped:
+            fault = {"seq": position + 1, "reason": self.stopped}
+        position = min(position, fault["seq"] - 1) if fault else position
+        await self._aside(aside).run(_unheard, until=position)
+        report = await loop.run_in_executor(self._rebuild_worker, compare, live, aside, position)
+        at = {"read": log_.place.seq, "digest": log_.place.digest.hex()}
+        return report | at | {"difference": report["difference"] or fault}
+
+    @asynccontextmanager
+    async def _while_unhurt(self) -> AsyncIterator[None]:
+        """A block that ends as soon as the current file is to be mended, which waits for nothing
+        that can be done again. Raises `Behind` then."""
+        try:
+            async with asyncio.timeout(None) as self._unhurt:
+                yield
+        except TimeoutError as error:
+            if self._unhurt is not None:
+                raise
+            raise Behind(self.position, self.readable, MENDING) from error
+        finally:
+            self._unhurt = None
+
+    def _break_off(self) -> None:
+        """What is done beside the current file ends now."""
+        unhurt, self._unhurt = self._unhurt, None
+        if unhurt is not None:
+            unhurt.reschedule(asyncio.get_running_loop().time())
+            self._folder.interrupt()
 
     @property
     def catching_up(self) -> bool:

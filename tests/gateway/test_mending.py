@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -154,6 +154,55 @@ async def test_without_being_told_of_damage_nobody_mends_it(
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.5):
                 await counted(reads)
+
+
+class LongLog(Log):
+    """A log of which whoever is the first to read up to a position comes to no end."""
+
+    def __init__(self, commits: list[Stored]) -> None:
+        super().__init__(EPOCH)
+        self._stored.extend(commits)
+        self.begun = asyncio.Event()
+
+    async def page(self, after: int, limit: int) -> list[Stored]:
+        await self._read()
+        return await super().page(after, limit)
+
+    async def tail(self, after: int, until: int | None = None) -> AsyncIterator[list[Stored]]:
+        if until is not None:
+            await self._read()
+        async for page in super().tail(after, until):
+            yield page
+
+    async def _read(self) -> None:
+        if not self.begun.is_set():
+            self.begun.set()
+            await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("work", [Reads.verify, Reads.rebuild])
+async def test_what_is_done_beside_the_tables_does_not_hold_up_mending(
+    crashed: Path,
+    commits: list[Stored],
+    tmp_path: Path,
+    work: Callable[[Reads], Coroutine[Any, Any, object]],
+) -> None:
+    """It is broken off, its file removed, and can be asked for again."""
+    shutil.copytree(crashed, tmp_path, dirs_exist_ok=True)
+    long = LongLog(commits)
+    async with supervised(reads_of(tmp_path, long)) as reads:
+        await reads.reached(COMMITS)
+        working = asyncio.create_task(work(reads))
+        await long.begun.wait()
+        damage(reads)
+        with pytest.raises(Behind, match="being mended"):
+            await reads.rows(LONG_COUNT)
+
+        assert await counted(reads) == [(COMMITS, LENGTH * COMMITS)]
+        with pytest.raises(Behind, match="being mended"):
+            await working
+        assert list(tmp_path.glob("*.duckdb")) == [reads.file.path]
+        assert await work(reads)
 
 
 async def answers_after_damage(tmp_path: Path) -> list[int]:
