@@ -7,7 +7,8 @@ id, so it happens once. Public messages are but hidden when they have expired: t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import structlog
 
@@ -15,7 +16,6 @@ from actors.message import queries
 from bus.clock import derived_id, iso_ms
 from bus.commands import Commands, Unavailable
 from gateway.read_model import Behind
-from gateway.reads import Reads
 from schemas.envelope import SYSTEM, Refused, Request
 from schemas.message import ExpireMessage
 from schemas.settings import Settings
@@ -29,8 +29,16 @@ STANDSTILL = frozenset({"unacknowledged", "log_full", "log_damaged"})
 log = structlog.get_logger()
 
 
+class Tables(Protocol):
+    """What is asked of the tables (`gateway.reads.Reads`)."""
+
+    async def rows(self, sql: str, args: Sequence[Any]) -> list[dict[str, Any]]: ...
+
+    async def reached(self, seq: int) -> None: ...
+
+
 async def expire(
-    reads: Reads, commands: Commands, settings: Settings, believed_ms: Callable[[], int]
+    reads: Tables, commands: Commands, settings: Settings, believed_ms: Callable[[], int]
 ) -> None:
     """Delete what has expired by the time that is believed (`bus.steady`), for ever."""
     while True:
@@ -41,7 +49,7 @@ async def expire(
         await asyncio.sleep(settings.expiry_every_s)
 
 
-async def _expired(reads: Reads, commands: Commands, now: str) -> None:
+async def _expired(reads: Tables, commands: Commands, now: str) -> None:
     """What has expired at the time *now* is deleted, and the tables know of it."""
     for row in await reads.rows(queries.EXPIRED, (now, AT_ONCE_MAX)):
         wish = derived_id("", "expire", row["channel_id"], row["id"], digits=32)

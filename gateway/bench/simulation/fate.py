@@ -89,10 +89,28 @@ async def broker_killed(world: World) -> None:
 
 async def power_cut(world: World) -> None:
     """Everything on this machine ends at once."""
+    await _dark(world)
+    _lit(world)
+
+
+async def clock_lost(world: World) -> None:
+    """The power is cut, and the machine comes back with another time."""
+    await _dark(world)
+    by_s = _leap_s(world)
+    world.trace.note(f"comes back with its clock set by {by_s:+.3f} s", "world")
+    for name in world.shape.processes:
+        world.skew(name, by_s)
+    _lit(world)
+
+
+async def _dark(world: World) -> None:
     world.stop_broker(power_cut=True)
     for name in world.shape.processes:
         world.kill(name)
     await _while(world, *SHORT_S)
+
+
+def _lit(world: World) -> None:
     world.start_broker()
     for name in world.shape.processes:
         world.start(name)
@@ -146,10 +164,14 @@ async def slow(world: World) -> None:
 async def clock_set(world: World) -> None:
     """The wall clock of a process jumps, for good."""
     name = _victim(world)
-    sizes = (0.5, 60.0, HOUR_S, 10 * YEAR_S)
-    by_s = world.chance.choice(sizes) * world.chance.uniform(-1.0, 1.0)
+    by_s = _leap_s(world)
     world.trace.note(f"has its clock set by {by_s:+.3f} s", name)
     world.skew(name, by_s)
+
+
+def _leap_s(world: World) -> float:
+    sizes = (0.5, 60.0, HOUR_S, 10 * YEAR_S)
+    return world.chance.choice(sizes) * world.chance.uniform(-1.0, 1.0)
 
 
 FAULTS: Mapping[str, Fault] = {
@@ -166,6 +188,7 @@ FAULTS: Mapping[str, Fault] = {
     "doubled": doubled,
     "slow": slow,
     "clock set": clock_set,
+    "clock lost": clock_lost,
 }
 
 CROWDS: tuple[tuple[str, ...], ...] = (
@@ -189,6 +212,7 @@ def shape(chance: Random) -> Shape:
         "tail_fetch_max": chance.choice((2, 7, 5000)),
         "append_timeout_s": chance.choice((0.5, 5.0)),
         "command_timeout_s": chance.choice((1.0, 5.0)),
+        "expiry_every_s": chance.choice((0.5, 5.0)),
     }
     return Shape(
         processes=("keeper", *chance.choice(CROWDS)),

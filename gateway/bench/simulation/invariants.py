@@ -6,20 +6,23 @@ commit, and of each state that an aggregate had while a client waited, is what h
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from actors.rooms import AGGREGATES, REACTORS
 from bus import codec
-from bus.clock import derived_id
+from bus.clock import derived_id, iso_ms
 from bus.sealing import ContentDamaged, Sealing
+from gateway.bench.simulation.clocks import EPOCH_S, Clocks
 from gateway.bench.simulation.people import Journal, Told
 from gateway.bench.simulation.stream import Kept
 from gateway.bench.simulation.workload import WHISPERED
-from gateway.bench.simulation.world import EPOCH_S, World
+from gateway.bench.simulation.world import World
 from schemas.envelope import SYSTEM, Commit, Event, Refused, Request, Sealable
 from schemas.erasure import ContentErased
 from schemas.message import MessageDeleted
@@ -65,6 +68,7 @@ def broken(world: World, journal: Journal) -> Iterator[str]:
         yield from _answered(past, told)
     yield from _reacted(past, world.acked)
     yield from _erased(past)
+    yield from _expired(past, world.clocks)
     for stream in world.disk.streams.values():
         for one in stream.kept:
             if one is not None and WHISPERED.encode() in one.payload:
@@ -260,6 +264,25 @@ def _erased(past: Past) -> Iterator[str]:
             for event in commit.events
         ):
             yield f"{aggregate} is said to be erased, and position {commit.seq} still opens"
+
+
+def _expired(past: Past, clocks: Clocks) -> Iterator[str]:
+    """What was private and has expired is deleted, and nothing is before it has, by right time."""
+    late = clocks.late()
+    for (noun, key), states in past.states.items():
+        if noun != "message":
+            continue
+        for before, after in pairwise(states):
+            commit = past.commits[after.seq - 1]
+            if any(isinstance(one, MessageDeleted) and one.expired for one in commit.events):
+                until, told_s = before.value.expires_at.value, EPOCH_S + after.since_s
+                right = iso_ms(math.ceil((told_s + clocks.misled_s(after.since_s)) * 1000))
+                if until is None or until > right:
+                    yield f"{key} expires at {until}, and was deleted at {after.seq} before {right}"
+        last = states[-1].value
+        until = last.expires_at.value
+        if last.private and last.present and until is not None and until < late:
+            yield f"{key} has expired at {until}, and is not deleted at {late}"
 
 
 def _owed(past: Past, request: Request, head: int) -> bool:

@@ -9,14 +9,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
+from actors.supervisor import supervise
 from bus.attachment import Bus
 from bus.commands import Unavailable
 from bus.log import Missing
 from bus.wire import BrokerLost
+from gateway.bench.simulation.expiring import Expiring
 from gateway.bench.simulation.loop import Process
 from gateway.bench.simulation.workload import Wish
 from gateway.bench.simulation.world import World
+from gateway.expiry import expire
 from schemas.envelope import Answer, Refusal, Refused, Request
 
 AGAIN_S = 0.3
@@ -60,6 +64,8 @@ class People:
             one for one in world.shape.processes if one.startswith(("gateway", "node"))
         ]
         self.gateways = len(self._gateways)
+        wait_s = world.settings.read_wait_s
+        self._tables = {name: Expiring(wait_s) for name in self._gateways}
         world.rooms = self.rooms
 
     async def rooms(self, name: str, bus: Bus) -> None:
@@ -68,6 +74,9 @@ class People:
         async with asyncio.TaskGroup() as group:
             group.create_task(bus.gone())
             group.create_task(self._listen(name, bus))
+            tables = self._tables[name]
+            looking = partial(expire, tables, bus.commands, bus.settings, bus.clock.believed_ms)
+            group.create_task(supervise("expiry", looking, bus.settings, bus.telemetry))
 
     async def live(self, wishes: Sequence[Sequence[Wish]]) -> None:
         """Every client has been answered everything."""
@@ -79,6 +88,13 @@ class People:
     def heard(self, seq: int) -> bool:
         """Whether every listener has come as far as *seq*."""
         return all(len(self.journal.heard.get(name, ())) >= seq for name in self._gateways)
+
+    @property
+    def overdue(self) -> bool:
+        """Whether something is still there that expired before the time of the clock that is the
+        furthest behind."""
+        now = self._world.clocks.late()
+        return any(tables.expired(now) for tables in self._tables.values())
 
     async def _client(self, wishes: Sequence[Wish]) -> None:
         for wish in wishes:
@@ -143,6 +159,7 @@ class People:
                     if one.seq != len(heard) + 1:
                         self._world.trace.violated(f"{name} heard {one.seq} after {len(heard)}")
                     heard.append(one.payload)
+                self._tables[name].hear(page)
         except Missing as error:
             self._world.trace.violated(f"{name}: {error}")
             raise BrokerLost(str(error)) from error

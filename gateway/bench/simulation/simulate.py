@@ -76,7 +76,7 @@ def simulate(
     gc.disable()  # A collection would end what is unreachable at a moment of its own choosing.
     faults.hang(world.passed)
     try:
-        with drawn_from(world.sources()), stored_by(world.files.opened), trace.journal():
+        with drawn_from(world.clocks.sources()), stored_by(world.files.opened), trace.journal():
             try:
                 world.process.context.run(
                     loop.run_until_complete, _lived(world, people, only, patience_s)
@@ -129,8 +129,10 @@ async def _lived(world: World, people: People, only: Sequence[str], patience_s: 
 
 
 async def _settled(world: World, people: People) -> None:
-    """Reactors have dealt with everything, and listeners have heard it."""
-    while not (world.idle and people.heard(world.log.head)):  # noqa: ASYNC110  # virtual time
+    """Reactors have dealt with everything, listeners have heard it, and every gateway has looked
+    once more for what has expired."""
+    await asyncio.sleep(world.settings.expiry_every_s)
+    while not (world.idle and people.heard(world.log.head)) or people.overdue:  # noqa: ASYNC110  # virtual time
         await asyncio.sleep(LOOK_S)
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
 
+from bus.clock import iso_ms
+from gateway.bench.simulation.clocks import EPOCH_S
 from schemas.account import (
     ChangeProfile,
     ChangeStatus,
@@ -37,6 +39,8 @@ PRIVATE = "c2"
 WHISPERED = "confidential"
 MESSAGES = 5
 """In each channel."""
+LIVES_S = (2.0, 10.0, 600.0, 30 * 86_400.0, 730 * 86_400.0)
+"""From the beginning of the world until a message expires, at most."""
 EXPIRES = "2030-01-01T00:00:00.000Z"
 PUBLIC_KEY = "A" * 43
 SECRET = "0" * 64
@@ -110,11 +114,15 @@ def _channel(chance: Random) -> tuple[str, str, Command]:
 
 def _message(chance: Random) -> tuple[str, str, Command]:
     channel = chance.choice(CHANNELS)
-    key = f"{channel}.m{chance.randrange(MESSAGES)}"
+    key = f"{channel}.{channel}m{chance.randrange(MESSAGES)}"
     private = channel == PRIVATE
     word = WHISPERED if private else "word"
     commands: tuple[Command, ...] = (
-        PostMessage(content=f"{word} {chance.randrange(99)}", private=private),
+        PostMessage(
+            content=f"{word} {chance.randrange(99)}",
+            private=private,
+            expires_at=iso_ms(int((EPOCH_S + chance.choice(LIVES_S) * chance.random()) * 1000)),
+        ),
         ToggleReaction(reaction=chance.choice(("like", "love"))),
         EditMessage(content=f"{word} {chance.randrange(99)} again", private=private),
         DeleteMessage(),

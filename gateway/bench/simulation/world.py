@@ -13,7 +13,6 @@ from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass, field, replace
 from functools import cache
 from hashlib import blake2b
-from itertools import count
 from pathlib import Path
 from random import Random
 from tempfile import gettempdir
@@ -21,7 +20,6 @@ from typing import Any
 
 from actors.__main__ import act, durables
 from bus.attachment import Bus, attached, notarize, prepared
-from bus.clock import Sources
 from bus.commands import LocalCommands
 from bus.crypto.identity import SECRET_BYTES, Identity, Secrets, identity
 from bus.key_table import KeyTable
@@ -32,6 +30,7 @@ from bus.storage import storage_at
 from bus.telemetry import Telemetry
 from bus.vault import Vault
 from gateway.bench.simulation.broker import Behaviour, Broker, Disk
+from gateway.bench.simulation.clocks import Clocks
 from gateway.bench.simulation.disk import SimulatedDisk
 from gateway.bench.simulation.loop import PROCESS, Killed, Process, SimulatedLoop
 from gateway.bench.simulation.network import Network
@@ -40,8 +39,6 @@ from gateway.bench.simulation.trace import Trace, passing
 from gateway.node import renewed
 from schemas.settings import MIB, Settings
 
-EPOCH_S = 1_800_000_000.0
-"""Where wall clocks begin: 2027-01-15, seconds since 1970."""
 BROKER = ("broker", 4222)
 URL = "nats://broker:4222"
 LOG = "EVT"
@@ -84,6 +81,7 @@ class World:
         self.chance = chance
         self.shape = shape
         self.trace = Trace(loop.time)
+        self.clocks = Clocks(loop)
         self.network = Network(loop, chance)
         self.disk = Disk()
         self.files = SimulatedDisk(chance, self._comes_to)
@@ -99,8 +97,6 @@ class World:
         """How many times slower than usual the disk is."""
         self.armed: dict[str, int] = {}
         """Process → at which of the next kill points it dies."""
-        self._numbers = count(1)
-        self._skews: dict[str, float] = {}
         self._lazy = lazy
         self.broker: Broker | None = None
         self.settings = Settings(
@@ -115,7 +111,7 @@ class World:
         self.acked: dict[tuple[str, int], int] = {}
         """(reactor, position) → the head of the log when it was first acknowledged."""
         self._behaviour = Behaviour(
-            wall_s=self.now_s,
+            wall_s=self.clocks.now_s,
             max_payload=self.settings.payload_bytes_max + HEADERS_BYTES,
             sync_s=self._sync_s,
             loses=lambda _subject: chance.random() < self.losing,
@@ -123,23 +119,6 @@ class World:
             acked=self._dealt_with,
             lazy=lazy,
         )
-
-    # Time and chance.
-
-    def now_s(self) -> float:
-        """The true wall time."""
-        return EPOCH_S + self.loop.time()
-
-    def sources(self) -> Sources:
-        """What `bus.clock` draws from: each process has a wall clock of its own."""
-
-        def wall_ms() -> int:
-            return int((self.now_s() + PROCESS.get().wall_skew_s) * 1000)
-
-        def token() -> str:
-            return f"{int(self.now_s() * 1000):012x}{next(self._numbers):020x}"
-
-        return Sources(wall_ms, token)
 
     def _sync_s(self, messages: int) -> float:
         least, most = self.shape.sync_s
@@ -159,6 +138,11 @@ class World:
         """The event log as it lies on the broker's disk."""
         return self.disk.streams.get(LOG) or Stream({}, "")
 
+    @property
+    def payloads(self) -> list[bytes]:
+        """What the log holds, position after position."""
+        return [one.payload for one in self.log.kept if one is not None]
+
     def vault(self) -> Vault:
         """The node's vault, as the process that asks sees it."""
         return Vault(storage_at(VAULT), node(), VAULT.name, str(VAULT))
@@ -176,7 +160,7 @@ class World:
         erased."""
         if len(self.attached) < len(self.shape.processes):
             return False
-        payloads = [one.payload for one in self.log.kept if one is not None]
+        payloads = self.payloads
         deleted = sum(PRIVATE_END in one for one in payloads)
         if deleted > sum(ERASURE in one for one in payloads):
             return False
@@ -204,7 +188,7 @@ class World:
         self._die("broker")
         if broker.writing is not None and self.chance.random() < 0.5:
             stream, batch = broker.writing  # It had reached the disk, and nobody knows.
-            stream.store(batch, self.now_s())
+            stream.store(batch, self.clocks.now_s())
             if not self._lazy:
                 stream.sync()
         lost = 0
@@ -225,7 +209,7 @@ class World:
         if name in self.running:
             return
         process = self.running[name] = Process(name)
-        process.wall_skew_s = self._skews.get(name, 0.0)
+        self.clocks.starts(process, blank=not self.log.head)
         self.trace.note("starts", name)
         task = self.loop.begin(process, self._renewed(name))
         task.add_done_callback(lambda done: self._exited(process, done), context=process.context)
@@ -238,9 +222,7 @@ class World:
 
     def skew(self, name: str, by_s: float) -> None:
         """The wall clock of *name* is set, now and after each start."""
-        self._skews[name] = by_s
-        if name in self.running:
-            self.running[name].wall_skew_s = by_s
+        self.clocks.set(name, self.running.get(name), by_s)
 
     def passed(self, point: str) -> None:
         """A process comes to a kill point."""
@@ -282,14 +264,14 @@ class World:
 
     async def _renewed(self, name: str) -> None:
         kind, _, _ = name.partition("-")
-        telemetry = Telemetry(name)
+        telemetry, steady = Telemetry(name), self.clocks.steady(self.settings)
         endpoint = Endpoint(URL, {}, self.settings.log_bytes_max)
 
         async def once() -> None:
             async with AsyncExitStack() as stack:
 
                 async def attach(role: Role) -> Bus:
-                    one = attached(endpoint, role, node(), self.settings, telemetry)
+                    one = attached(endpoint, role, node(), self.settings, telemetry, steady)
                     return await stack.enter_async_context(one)
 
                 match kind:
@@ -314,6 +296,7 @@ class World:
                         ]
                 self.trace.note("is attached")
                 self.attached.add(name)
+                self.clocks.attached(name, self.payloads, self.settings)
                 try:
                     async with asyncio.TaskGroup() as group:
                         for room in rooms:

@@ -16,14 +16,16 @@ from actors import reactor as reactors
 from actors.host import Host, Loaded
 from bus import group_commit, jetstream
 from bus.chain import Place, packed
-from bus.clock import Clock
+from bus.clock import Clock, wall_ms
 from bus.commands import Unavailable
 from bus.group_commit import GroupCommit
 from bus.jetstream import JetStreamLog
 from bus.log import Conflict, Unacknowledged
 from bus.marks import HighWater, Slots
 from bus.sealing import Sealing
+from bus.steady import Steady
 from bus.vault import Vault
+from gateway import expiry
 from gateway.bench.simulation.disk import SimulatedStorage
 from gateway.bench.simulation.simulate import simulate
 from schemas.envelope import Answer, Event, Header, Request
@@ -202,16 +204,36 @@ def erasure_told_and_not_done(patch: Patch) -> None:
     patch.setattr(Vault, "destroy", spared)
 
 
+def expired_by_the_wall(patch: Patch) -> None:
+    """A wall clock that leaps ahead is believed."""
+    patch.setattr(Steady, "now_ms", lambda _: wall_ms())
+
+
+def started_by_the_wall(patch: Patch) -> None:
+    """A process that begins does not hold its wall clock against the last commit."""
+    begin = Steady.begin
+    patch.setattr(Steady, "begin", lambda self, _: begin(self, 0))
+
+
+def nobody_looks_for_what_has_expired(patch: Patch) -> None:
+    """What has expired is hidden, and its keys stay."""
+
+    async def overlooked(*_: Any) -> None:
+        """Nothing is wished away."""
+
+    patch.setattr(expiry, "_expired", overlooked)
+
+
 MUTATIONS: Mapping[Callable[[Patch], None], tuple[str, ...]] = {
     no_guard: (),
     no_second_look: (),
     acknowledged_before_stored: ("frozen", "broker killed"),
     no_memory_of_commands: (),
     no_fingerprint: (),
-    stale_refusals: (),
+    stale_refusals: ("doubled",),
     clock_not_observed: ("clock set",),
     gaps_in_pages: ("lossy",),
-    positions_miscounted: (),
+    positions_miscounted: ("slow",),
     effects_forgotten: ("lossy",),
     effects_with_fresh_ids: (),
     no_mark: (),
@@ -220,6 +242,9 @@ MUTATIONS: Mapping[Callable[[Patch], None], tuple[str, ...]] = {
     in_clear: (),
     keys_not_kept: (),
     erasure_told_and_not_done: (),
+    expired_by_the_wall: ("clock set",),
+    started_by_the_wall: ("clock lost",),
+    nobody_looks_for_what_has_expired: (),
 }
 """What is taken away → the faults that it was there for; all of them where none is named."""
 
