@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
+from random import Random
 
 import pytest
 
+from gateway.bench.simulation import fate
 from gateway.bench.simulation.seeds import lived
 from gateway.bench.simulation.simulate import Outcome, simulate
 
@@ -58,6 +61,17 @@ def test_a_seed_is_one_world_in_every_process() -> None:
 
 def test_seeds_are_different_worlds() -> None:
     assert len({simulate(seed).digest for seed in range(10)}) == 10
+
+
+def test_most_worlds_have_several_who_decide() -> None:
+    """Two worlds in three, and two whole nodes' worth in one of six."""
+    crowds = [fate.shape(Random(seed)).processes for seed in range(SEEDS)]
+    deciding = Counter(sum(one.startswith(("node", "actors")) for one in who) for who in crowds)
+    whole = Counter(sum(one.startswith("node") for one in who) for who in crowds)
+
+    assert deciding[2] + deciding[3] > SEEDS * 0.6
+    assert deciding[3] > SEEDS * 0.12
+    assert whole[2] > SEEDS * 0.12
 
 
 def test_virtual_time_is_much_faster_than_time() -> None:
