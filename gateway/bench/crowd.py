@@ -197,9 +197,12 @@ class Crowd:
             await asyncio.sleep(AGAIN_S)
 
     async def part(self) -> None:
-        """The listener is cut off, and follows again after what he has heard last."""
-        if self.page is not None:
-            await self.page.close()
+        """The listener, once he follows, is cut off; he follows again after what he has heard
+        last."""
+        async with asyncio.timeout(RECOVERY_S):
+            while self.page is None or self.page.closed:  # noqa: ASYNC110 - of aiohttp
+                await asyncio.sleep(AGAIN_S)
+        await self.page.close()
 
     def _hear(self, frame: dict[str, Any]) -> None:
         journal, seq = self.journal, frame.get("seq")

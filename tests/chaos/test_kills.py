@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,26 @@ from gateway.bench.chaos import chaos
 from gateway.bench.crowd import Journal
 from gateway.bench.kills import kills
 from gateway.bench.partings import partings
+from gateway.bench.parts import Parts
 from gateway.bench.soak import soak
+from gateway.bench.weight import HOUR_S, Sample, Weight, steepness
+
+HOARDING = """
+import os, sys
+
+if "gateway" in sys.orig_argv:
+    from gateway.protocol import Protocol
+
+    hoard = []
+    made = Protocol.connection_made
+
+    def connection_made(self, transport):
+        hoard.append((os.dup(transport.get_extra_info("socket").fileno()), b"x" * (8 << 20)))
+        made(self, transport)
+
+    Protocol.connection_made = connection_made
+"""
+"""Runs before the program: of every connection that a gateway ends, something stays."""
 
 
 @pytest.mark.slow
@@ -60,3 +80,45 @@ async def test_a_node_under_many_faults_loses_nothing_and_does_not_grow(tmp_path
     report = await soak(tmp_path, seconds=8)
 
     assert report.held, report.rows()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+async def test_a_gateway_that_keeps_what_it_has_ended_is_seen_to_grow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The proof that a soak can fail: who is cut off and follows again costs a file and 8 MiB."""
+    (tmp_path / "sitecustomize.py").write_text(HOARDING)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    report = await soak(tmp_path / "node", 1.5, faults=[("part", None)], every_s=0.1, warm_s=0.1)
+    missed = [figure.name for figure in report.figures if not figure.held]
+
+    assert missed == ["gateway has grown", "gateway has more open"], report.rows()
+
+
+def hourly(rise: float, seconds: int = 86_400) -> list[Sample]:
+    """200 of something, which becomes more by *rise* in an hour, looked at each minute."""
+    return [(float(s), 200 + rise * s / HOUR_S) for s in range(0, seconds, 60)]
+
+
+@pytest.mark.parametrize("rise", [0.0, 2.0, -2.0])
+def test_a_slope_is_percent_an_hour(rise: float) -> None:
+    of_the_middle = 200 + rise * 12
+
+    assert steepness(hourly(rise)) == pytest.approx(100 * rise / of_the_middle, rel=0.05)
+
+
+def test_what_is_still_getting_warm_is_no_slope() -> None:
+    warming = [(s, min(amount, s / 100)) for s, amount in hourly(0.0)]
+
+    assert steepness(warming) == pytest.approx(0.0, abs=1e-9)
+
+
+@pytest.mark.parametrize(("seconds", "held"), [(540, True), (600, False)])
+def test_a_slope_counts_once_there_is_enough_of_it(
+    tmp_path: Path, seconds: int, *, held: bool
+) -> None:
+    leaking, even = hourly(4.0, seconds + 1), hourly(0.0, seconds + 1)
+    weight = Weight(Parts(tmp_path), "gateway", leaking, even)
+
+    assert all(figure.held for figure in weight.figures()) == held
