@@ -26,6 +26,7 @@ TELL = (
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover  # It would take twice as long; the tests below are counted.
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_nothing_goes_wrong_in_a_thousand_worlds(chunk: int) -> None:
     """Whoever reads this in red: the story names the seed, and how to see it again."""
