@@ -24,10 +24,12 @@ ROUND_S = (0.1, 1.5)
 
 
 @asynccontextmanager
-async def in_parts(directory: Path) -> AsyncIterator[tuple[Parts, dict[str, str]]]:
+async def in_parts(
+    directory: Path, **settings: object
+) -> AsyncIterator[tuple[Parts, dict[str, str]]]:
     """A node in parts on *directory*, and the headers of its owner; all parts are stopped in the
     end."""
-    parts = Parts(directory)
+    parts = Parts(directory, settings)
     try:
         await parts.start("nats")
         await parts.start("actors")
@@ -38,11 +40,11 @@ async def in_parts(directory: Path) -> AsyncIterator[tuple[Parts, dict[str, str]
 
 @asynccontextmanager
 async def inhabited(
-    directory: Path, pause_s: float = PAUSE_S, *, keyed: bool = True
+    directory: Path, pause_s: float = PAUSE_S, *, keyed: bool = True, **settings: object
 ) -> AsyncIterator[tuple[Parts, Crowd]]:
     """Such a node with a crowd at work."""
     async with (
-        in_parts(directory) as (parts, headers),
+        in_parts(directory, **settings) as (parts, headers),
         crowd((parts.url,), headers, pause_s, keyed=keyed) as at_work,
     ):
         yield parts, at_work

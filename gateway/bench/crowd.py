@@ -30,7 +30,8 @@ CHANGE_EVERY = 5
 TAKE_BACK_EVERY = 7
 LOOKED_AT_MAX = 1000
 """Changes and removals that are looked at in the end: the last so many of each."""
-LOG_PAGE = 200
+LOOKERS = 8
+"""So many messages are looked at at once."""
 
 Message = tuple[str, str]
 """The ids of a channel and of a message in it."""
@@ -112,6 +113,7 @@ class Crowd:
     """Set whenever something has been heard."""
     silence: Silence = field(default_factory=Silence)
     _turn: Iterator[int] = field(default_factory=count)
+    _lookers: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LOOKERS))
 
     @property
     def url(self) -> str:
@@ -233,23 +235,22 @@ class Crowd:
     async def undone(self) -> list[Message]:
         """The messages whose last change or removal cannot be seen."""
         journal = self.journal
-        missed: list[Message] = []
-        for message in journal.taken_back[-LOOKED_AT_MAX:]:
-            status, _ = await self._read(message)
-            missed += [message] * (status != 404)
-        for message in list(journal.changed)[-LOOKED_AT_MAX:]:
-            status, answer = await self._read(message)
-            read = answer["message"]["content"] if status == 200 else None
-            missed += [message] * (read != journal.changed[message])
-        return missed
+        gone, changed = journal.taken_back[-LOOKED_AT_MAX:], list(journal.changed)[-LOOKED_AT_MAX:]
+        wanted: dict[Message, tuple[int, str | None]] = dict.fromkeys(gone, (404, None))
+        wanted |= {message: (200, journal.changed[message]) for message in changed}
+        async with asyncio.TaskGroup() as group:
+            found = {message: group.create_task(self._read(message)) for message in wanted}
+        return [message for message in wanted if found[message].result() != wanted[message]]
 
-    async def _read(self, message: Message) -> tuple[int, Any]:
-        """A message by the account of any gateway that knows what has been heard, once it says."""
-        path = f"{_path(message)}?after_seq={self.journal.cursor}"
-        async with asyncio.timeout(RECOVERY_S):
+    async def _read(self, message: Message) -> tuple[int, str | None]:
+        """Status and text of a message by the account of any gateway that knows what has been
+        heard, once it says."""
+        async with self._lookers, asyncio.timeout(RECOVERY_S):
+            path = f"{_path(message)}?after_seq={self.journal.cursor}"
             while (told := await self._asked("GET", path))[0] == 503:  # noqa: ASYNC110 - over HTTP
                 await asyncio.sleep(AGAIN_S)
-        return told
+        status, answer = told
+        return status, answer["message"]["content"] if status == 200 else None
 
     async def verified(self) -> dict[str, object] | None:
         """The first difference between tables and log, by the node's own account."""

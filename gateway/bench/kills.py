@@ -34,6 +34,8 @@ PASSINGS = (1, 2, 3)
 PASSED_S = 60.0
 PAUSE_S = 0.05
 COUNTED_EVERY = 50
+HURRIED = {"erasure_gather_s": 0.1, "tip_every_s": 0.2}
+"""The places at which something is written every so often are come by more often."""
 
 
 async def kills(
@@ -51,7 +53,7 @@ async def kills(
     chance = Random(seed)
     order = sorted(points, key=lambda point: ELSEWHERE.get(point, "actors"))
     lost, doubled, differences = 0, 0, 0
-    async with inhabited(directory, PAUSE_S, keyed=keyed) as (parts, at_work):
+    async with inhabited(directory, PAUSE_S, keyed=keyed, **HURRIED) as (parts, at_work):
         for nth in range(1, count + 1):
             point = order[(nth - 1) % len(order)]
             await _died(parts, point, chance.choice(PASSINGS))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
@@ -34,11 +35,12 @@ class Unfound(Exception):
 class Parts:
     """The processes of one node, each of which may die at any time."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, settings: Mapping[str, object] | None = None) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self._port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{self._port}"
         self._directory = directory
+        self._settings = RESTARTS | dict(settings or {})
         self._running: dict[Part, asyncio.subprocess.Process] = {}
         self._killed: set[Part] = set()
         """Those of which it is no wonder that they have ended."""
@@ -53,7 +55,7 @@ class Parts:
             *words,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
-            env=environment(self._directory, RESTARTS) | ({VARIABLE: fault} if fault else {}),
+            env=environment(self._directory, self._settings) | ({VARIABLE: fault} if fault else {}),
         )
         return str((await ready(running))["setup_code"]) if part == "gateway" else ""
 

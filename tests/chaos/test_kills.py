@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from gateway.bench.chaos import chaos
-from gateway.bench.crowd import Journal
+from gateway.bench.crowd import Journal, crowd
 from gateway.bench.kills import kills
 from gateway.bench.partings import partings
 from gateway.bench.parts import Parts
 from gateway.bench.soak import soak
 from gateway.bench.weight import HOUR_S, Sample, Weight, steepness
+from tests.canopy import Canopy
 
 HOARDING = """
 import os, sys
@@ -71,6 +72,19 @@ def test_the_journal_sees_what_is_lost_doubled_or_moved() -> None:
     journal = Journal(acked={"a": 1, "b": 2, "c": 3}, heard={1: "a", 2: "a", 4: "c"})
 
     assert (journal.lost(journal.acked), journal.doubled()) == (["b", "c"], ["a"])
+
+
+async def test_the_crowd_sees_what_is_undone(canopy: Canopy) -> None:
+    owner = await canopy.owner()
+    draft = {"channel_id": "general", "content": "Hi."}
+    said = [await owner.post("/channels/messages", draft) for _ in range(2)]
+    unchanged, there = (("general", answer["message"]["id"]) for answer in said)
+    async with crowd((canopy.up.url,), {"X-API-Key": owner.key}) as people:
+        people.journal.changed[unchanged] = "Hello."
+        people.journal.taken_back.append(there)
+        await people.recovered("nothing at all")
+
+        assert await people.undone() == [there, unchanged]
 
 
 @pytest.mark.slow
