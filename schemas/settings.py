@@ -103,7 +103,10 @@ class Settings(BaseModel):
     )
     nats_server: str = _knob("", "path", "The nats-server binary; empty takes the bundled one.")
     nats_start_timeout_s: float = _knob(
-        60.0, "seconds", "For the broker to read its log and become ready.", gt=0
+        60.0,
+        "seconds",
+        "For the broker to become ready, not counting while it reads its log.",
+        gt=0,
     )
     nats_health_every_s: float = _knob(1.0, "seconds", "Between looks at its health.", gt=0)
     nats_health_timeout_s: float = _knob(2.0, "seconds", "For one look at its health.", gt=0)

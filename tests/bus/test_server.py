@@ -18,6 +18,8 @@ from bus.health import Sick, asked, examine
 from bus.server import Broker, BrokerStopped, BrokerUnusable, binary, broker, kept_endpoint
 from schemas.settings import GIB, Settings
 
+SHORT_S = 0.7
+
 
 async def test_a_started_broker_is_well_and_syncs_before_it_acknowledges(running: Broker) -> None:
     await examine(running.endpoint, timeout_s=5)
@@ -197,6 +199,37 @@ async def test_a_program_that_is_not_there_is_named(settings: Settings) -> None:
 
     with pytest.raises(BrokerUnusable, match="/nowhere/nats-server"):
         async with broker(odd):
+            pass
+
+
+def slow(settings: Settings, waiting: str) -> Settings:
+    """The broker starts after a while in which it does what *waiting* says, again and again; that
+    is longer than it has to become ready."""
+    settings.data_directory.mkdir()
+    program = settings.data_directory / "slow-nats-server"
+    program.write_text(
+        f"#!{sys.executable} -S\n"
+        "import os, sys, time\n"
+        "began = time.monotonic()\n"
+        f"while time.monotonic() < began + {3 * SHORT_S}:\n"
+        f"    {waiting}\n"
+        f"os.execv({binary(settings)!r}, sys.argv)\n"
+    )
+    program.chmod(0o700)
+    return settings.model_copy(
+        update={"nats_server": str(program), "nats_start_timeout_s": SHORT_S}
+    )
+
+
+async def test_a_broker_that_reads_its_log_is_waited_for(settings: Settings) -> None:
+    """However long: it would read it anew after every kill."""
+    async with broker(slow(settings, "sum(range(1000))")) as running:
+        await examine(running.endpoint, timeout_s=5)
+
+
+async def test_a_broker_that_does_nothing_is_not_waited_for(settings: Settings) -> None:
+    with pytest.raises(BrokerUnusable, match="did nothing for"):
+        async with broker(slow(settings, "time.sleep(0.1)")):
             pass
 
 
