@@ -1,34 +1,25 @@
 """How an aggregate lives: load → decide → append → answer.
 
-The loop exists once, here; a room is its two functions. `decide` is pure: it is given the command,
-the state and the author, and returns the events that the command causes, none if it is so already,
-or raises `Refused`. `evolve` is total: an event is history, and history is never refused.
-
-Long because everything that can come between a command and its answer is told in one place.
+The loop exists once, here; a room is its two functions (`actors.aggregate`). Everything that can
+come between a command and its answer is told in this place; `actors.recollection` is the loading.
 """
 
 from __future__ import annotations
 
-import inspect
-import sys
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import cached_property
-from hashlib import blake2b
+from collections.abc import Mapping
 from time import perf_counter
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import structlog
-from pydantic import TypeAdapter, ValidationError
 
+from actors.aggregate import Aggregate
+from actors.recollection import Loaded, Recollection
 from bus.clock import Clock, iso_ms, new_id
 from bus.codec import Undecodable
 from bus.log import Conflict, Damaged, Leaderless, Log, Unacknowledged, Unstored
 from bus.recall import refusal_of_command
 from bus.sealing import ContentDamaged, SealedSnapshots, Sealing
-from bus.snapshots import Snapshot, Snapshots
+from bus.snapshots import Snapshots
 from bus.telemetry import Telemetry
 from bus.turns import Turns
 from bus.vault import Vault
@@ -48,55 +39,12 @@ from schemas.envelope import (
     Timed,
 )
 from schemas.settings import Settings
-from schemas.upcasters import UPCASTERS
-
-State = TypeVar("State")
 
 AS_JSON: Mapping[str, Any] = {"mode": "json", "exclude": {"kind"}}
 PASSING = frozenset({"unacknowledged", "contended", "log_full", "log_damaged"})
 """Refusals of the moment: the same command may be sent again, and may then have its effect."""
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True)
-class Aggregate(Generic[State]):
-    """One room's aggregate: its noun, its empty state, its two functions and its commands.
-
-    `opens` names the command that begins an aggregate nobody has heard of, so that the host need
-    not look whether it exists: the guard of the append will tell.
-    """
-
-    noun: str
-    initial: State
-    decide: Callable[[Any, State, Id], tuple[Event, ...]]
-    evolve: Callable[[State, Any, Header], State]
-    commands: tuple[type[Command], ...]
-    opens: str = ""
-
-    @cached_property
-    def version(self) -> str:
-        """Identifies the fold, so that snapshots of another are not mistaken for ours: the shape of
-        the state, the text of the room that evolves it, and how old events are read.
-        """
-        room = inspect.getsource(sys.modules[self.evolve.__module__])
-        fold = (self.states.json_schema(), room, UPCASTERS.marks)
-        return blake2b(repr(fold).encode(), digest_size=8).hexdigest()
-
-    @cached_property
-    def states(self) -> TypeAdapter[State]:
-        """How a state is written in a snapshot."""
-        return TypeAdapter(type(self.initial))
-
-
-@dataclass(slots=True)
-class Loaded(Generic[State]):
-    """An aggregate as this process knows it: its state after the commit at `seq`."""
-
-    state: State
-    seq: int = 0
-    applied: dict[Id, int] = field(default_factory=dict)
-    since_snapshot: int = 0
 
 
 class Host:
@@ -114,15 +62,14 @@ class Host:
         vault: Vault,
     ) -> None:
         self._aggregates = {aggregate.noun: aggregate for aggregate in aggregates}
-        self._versions = {aggregate.noun: aggregate.version for aggregate in aggregates}
         self._log = log
-        self._sealing = Sealing(vault, settings.append_timeout_s)
-        self._snapshots = SealedSnapshots(snapshots, vault, settings.append_timeout_s)
         self._clock = clock
         self._origin = origin
         self._settings = settings
         self._telemetry = telemetry
-        self._known: OrderedDict[tuple[str, str], Loaded[Any]] = OrderedDict()
+        self._sealing = Sealing(vault, settings.append_timeout_s)
+        sealed = SealedSnapshots(snapshots, vault, settings.append_timeout_s)
+        self._known = Recollection(aggregates, log, sealed, self._sealing, clock, settings)
         self._turns = Turns()
 
     async def handle(self, request: Request) -> Answer:
@@ -177,12 +124,12 @@ class Host:
         """Decide until the log agrees on where the aggregate stood, a fixed number of times."""
         unheard = request.command.kind == aggregate.opens
         for _ in range(self._settings.conflict_retries_max):
-            loaded = await self._loaded(aggregate, request.key, unheard=unheard)
+            loaded = await self._known.loaded(aggregate, request.key, unheard=unheard)
             unheard = False
             try:
                 answer = await self._once(aggregate, loaded, request, traceparent)
             except Conflict:
-                self._known.pop((request.noun, request.key), None)
+                self._known.forget(request.noun, request.key)
                 self._telemetry.conflicts.inc()
                 continue
             if answer is not None:
@@ -214,12 +161,12 @@ class Host:
             command = self._in_time(request.command)
             events = aggregate.decide(command, loaded.state, request.author)
         except Refused:
-            if await self._behind(aggregate, request.key, loaded):
+            if await self._known.behind(aggregate, request.key, loaded):
                 return None
             raise
         if events:
             return await self._appended(aggregate, loaded, request, events, traceparent)
-        if await self._behind(aggregate, request.key, loaded):
+        if await self._known.behind(aggregate, request.key, loaded):
             return None
         return Answer(seq=loaded.seq, author=request.author)
 
@@ -229,14 +176,6 @@ class Host:
             return command
         believed = iso_ms(self._clock.believed_ms())
         return command.model_copy(update={"now": min(command.now, believed)})
-
-    async def _behind(self, aggregate: Aggregate[Any], key: str, loaded: Loaded[Any]) -> bool:
-        """Whether the log had news of the aggregate; *loaded* has caught up with it now."""
-        news = await self._read(aggregate.noun, key, loaded.seq)
-        for commit in news:
-            self._clock.observe(commit.header.clock)
-            _fold(aggregate, loaded, commit)
-        return bool(news)
 
     async def _appended(
         self,
@@ -268,12 +207,7 @@ class Host:
             "append", began_s, request.id, request.correlation, seq, seq, author=request.author
         )
         commit = Commit(header, events, seq)
-        if loaded.seq:
-            _fold(aggregate, loaded, commit)
-            if loaded.since_snapshot >= self._settings.snapshot_every:
-                await self._save(aggregate, request.key, loaded)
-        else:  # Of most that are begun, as messages are, nothing is heard again.
-            self._known.pop((request.noun, request.key), None)
+        await self._known.append(aggregate, request.key, loaded, commit)
         return _answer(commit, replayed=False)
 
     async def _replayed(self, request: Request, seq: int) -> Answer:
@@ -295,79 +229,6 @@ class Host:
         if any(isinstance(one, Sealable) and one.private and one.empty for one in commit.events):
             raise Refused("content_erased", "What this request said has been erased, for good.")
         return _answer(commit, replayed=True)
-
-    async def _read(self, noun: str, key: str, after: int = 0) -> list[Commit]:
-        """The commits of an aggregate with all that they say.
-
-        What is damaged is as good as erased to those who decide: they must be able to delete it.
-        """
-        commits = await self._log.read(noun, key, after)
-        for nth, commit in enumerate(commits):
-            with suppress(ContentDamaged):  # Told of when it was found, and wherever it is shown.
-                commits[nth] = self._sealing.opened(commit)
-        return commits
-
-    async def _loaded(self, aggregate: Aggregate[Any], key: str, *, unheard: bool) -> Loaded[Any]:
-        """The aggregate as the log tells it: from memory, from a snapshot, from the beginning."""
-        known = self._known.get((aggregate.noun, key))
-        if known is not None:
-            self._known.move_to_end((aggregate.noun, key))
-            return known
-        if unheard:
-            return Loaded(aggregate.initial)
-        loaded = await self._snapshot(aggregate, key)
-        commits = await self._read(aggregate.noun, key, max(0, loaded.seq - 1))
-        if loaded.seq and not (commits and _continues(loaded, commits[0])):
-            # The log that the snapshot was taken of is not this one, or has lost its end.
-            loaded, commits = Loaded(aggregate.initial), await self._read(aggregate.noun, key)
-        for commit in commits:
-            self._clock.observe(commit.header.clock)
-            if commit.seq > loaded.seq:
-                _fold(aggregate, loaded, commit)
-        self._remember(aggregate.noun, key, loaded)
-        return loaded
-
-    async def _snapshot(self, aggregate: Aggregate[Any], key: str) -> Loaded[Any]:
-        """The aggregate as its snapshot has it; empty when there is none that can be used."""
-        snapshot = await self._snapshots.load(aggregate.noun, key)
-        if snapshot is None or snapshot.version != self._versions[aggregate.noun]:
-            return Loaded(aggregate.initial)
-        try:
-            state = aggregate.states.validate_python(snapshot.state)
-        except ValidationError as error:
-            problem = error.errors(include_input=False)[0]["msg"]
-            log.warning("snapshot_unusable", noun=aggregate.noun, id=key, reason=problem)
-            return Loaded(aggregate.initial)
-        return Loaded(state, snapshot.seq, dict(snapshot.applied))
-
-    def _remember(self, noun: str, key: str, loaded: Loaded[Any]) -> None:
-        self._known[noun, key] = loaded
-        while len(self._known) > self._settings.aggregates_cached_max:
-            self._known.popitem(last=False)
-
-    async def _save(self, aggregate: Aggregate[Any], key: str, loaded: Loaded[Any]) -> None:
-        state = aggregate.states.dump_python(loaded.state, mode="json")
-        version = self._versions[aggregate.noun]
-        snapshot = Snapshot(version=version, seq=loaded.seq, state=state, applied=loaded.applied)
-
-        async def latest() -> bool:
-            return not await self._log.read(aggregate.noun, key, loaded.seq)
-
-        await self._snapshots.save(aggregate.noun, key, snapshot, latest)
-        loaded.since_snapshot = 0
-
-
-def _continues(loaded: Loaded[Any], commit: Commit) -> bool:
-    """Whether *commit* is the one that *loaded* ends with."""
-    return loaded.applied.get(commit.header.cause) == commit.seq == loaded.seq
-
-
-def _fold(aggregate: Aggregate[Any], loaded: Loaded[Any], commit: Commit) -> None:
-    for event in commit.events:
-        loaded.state = aggregate.evolve(loaded.state, event, commit.header)
-    loaded.seq = commit.seq
-    loaded.applied[commit.header.cause] = commit.seq
-    loaded.since_snapshot += 1
 
 
 def _answer(commit: Commit, *, replayed: bool) -> Answer:

@@ -10,12 +10,12 @@ from typing import Any
 
 from actors.account.aggregate import ACCOUNT
 from actors.account.views import VIEWS as OF_ACCOUNTS
+from actors.aggregate import Aggregate
 from actors.channel.aggregate import CHANNEL
 from actors.channel.views import VIEWS as OF_CHANNELS
 from actors.commit.views import VIEWS as OF_COMMITS
 from actors.cursor.aggregate import CURSOR
 from actors.cursor.views import VIEWS as OF_CURSORS
-from actors.host import Aggregate
 from actors.message.aggregate import MESSAGE
 from actors.message.views import VIEWS as OF_MESSAGES
 from actors.projection_file import Statements

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from actors.host import Aggregate
+from actors.aggregate import Aggregate
 from schemas.envelope import Command, Event, Id, Refused
 from tests.examples import header
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
-from actors.host import Aggregate
+from actors.aggregate import Aggregate
 from actors.register import Register
 from schemas.channel import (
     AddMember,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from actors.host import Aggregate
+from actors.aggregate import Aggregate
 from schemas.cursor import AdvanceCursor, CursorAdvanced
 from schemas.envelope import Header, Id
 from schemas.vocabulary import NOUNS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from actors.host import Aggregate
+from actors.aggregate import Aggregate
 from actors.register import Register
 from schemas.envelope import Header, Id
 from schemas.receipt import KeepReceipt, ReceiptKept

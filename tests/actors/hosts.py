@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from actors.host import Aggregate, Host
+from actors.aggregate import Aggregate
+from actors.host import Host
 from actors.rooms import AGGREGATES
 from bus.clock import Clock
 from bus.log import Log, Stored

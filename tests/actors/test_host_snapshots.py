@@ -111,7 +111,7 @@ def test_a_snapshot_is_of_one_way_to_evolve() -> None:
 
 def test_a_snapshot_is_of_one_way_to_read_old_events(monkeypatch: pytest.MonkeyPatch) -> None:
     steps = Upcasters({("message_posted", 1): dict})
-    monkeypatch.setattr("actors.host.UPCASTERS", steps)
+    monkeypatch.setattr("actors.aggregate.UPCASTERS", steps)
 
     assert replace(MESSAGE).version != MESSAGE.version
 

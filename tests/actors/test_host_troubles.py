@@ -11,8 +11,9 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from structlog.testing import capture_logs
 
-from actors.host import Aggregate, Loaded, _fold
+from actors.aggregate import Aggregate
 from actors.message.aggregate import MESSAGE
+from actors.recollection import Loaded, fold
 from bus.log import Unacknowledged, Unstored
 from bus.memory import MemoryLog
 from bus.telemetry import Telemetry
@@ -66,10 +67,10 @@ async def test_a_host_that_knows_no_causes_refuses_what_it_has_done(
     """The proof that the tests around this one can fail."""
 
     def forgetful(aggregate: Aggregate[Any], loaded: Loaded[Any], commit: Commit) -> None:
-        _fold(aggregate, loaded, commit)
+        fold(aggregate, loaded, commit)
         loaded.applied.clear()
 
-    monkeypatch.setattr("actors.host._fold", forgetful)
+    monkeypatch.setattr("actors.recollection.fold", forgetful)
     log = Listened()
     one = host(log)
     log.fault, log.stores_first = Unacknowledged("no answer"), True

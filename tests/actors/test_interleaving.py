@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.host import Aggregate
+from actors.aggregate import Aggregate
 from actors.register import Register, Stamp
 from actors.rooms import AGGREGATES
 from tests.examples import NAMES, Said, commands, header, histories

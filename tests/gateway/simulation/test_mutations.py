@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from actors import host as hosts
 from actors import reactor as reactors
-from actors.host import Host, Loaded
+from actors import recollection
+from actors.host import Host
+from actors.recollection import Loaded, Recollection
 from bus import group_commit, jetstream
 from bus.chain import Place, packed
 from bus.clock import Clock, wall_ms
@@ -68,13 +69,13 @@ def acknowledged_before_stored(patch: Patch) -> None:
 
 def no_memory_of_commands(patch: Patch) -> None:
     """What a command did is not known by its id."""
-    fold = hosts._fold
+    fold = recollection.fold
 
     def forgetful(aggregate: Any, loaded: Loaded[Any], commit: Any) -> None:
         fold(aggregate, loaded, commit)
         loaded.applied.clear()
 
-    patch.setattr(hosts, "_fold", forgetful)
+    patch.setattr(recollection, "fold", forgetful)
 
 
 def no_fingerprint(patch: Patch) -> None:
@@ -104,7 +105,7 @@ def stale_refusals(patch: Patch) -> None:
     async def never(*_: Any) -> bool:
         return False
 
-    patch.setattr(Host, "_behind", never)
+    patch.setattr(Recollection, "behind", never)
 
 
 def clock_not_observed(patch: Patch) -> None:
