@@ -129,8 +129,8 @@ class Host:
             try:
                 answer = await self._once(aggregate, loaded, request, traceparent)
             except Conflict:
-                self._known.forget(request.noun, request.key)
                 self._telemetry.conflicts.inc()
+                await self._known.catch_up(aggregate, request.key, loaded)
                 continue
             if answer is not None:
                 await self._log.attest(answer.seq)

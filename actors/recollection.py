@@ -91,11 +91,16 @@ class Recollection:
             if loaded.since_snapshot >= self._settings.snapshot_every:
                 await self._save(aggregate, key, loaded)
         else:  # Of most that are begun, as messages are, nothing is heard again.
-            self.forget(aggregate.noun, key)
+            self._known.pop((aggregate.noun, key), None)
 
-    def forget(self, noun: str, key: str) -> None:
-        """The next who asks reads it again."""
-        self._known.pop((noun, key), None)
+    async def catch_up(self, aggregate: Aggregate[Any], key: str, loaded: Loaded[Any]) -> None:
+        """An append has shown that *loaded* is behind: whoever asks next gets what is in the log.
+
+        Read is what is new alone; all of it when there is nothing new, because then *loaded* is not
+        of this log.
+        """
+        if not loaded.seq or not await self.behind(aggregate, key, loaded):
+            self._known.pop((aggregate.noun, key), None)
 
     async def _snapshot(self, aggregate: Aggregate[Any], key: str) -> Loaded[Any]:
         """The aggregate as its snapshot has it; empty when there is none that can be used."""

@@ -14,7 +14,7 @@ from bus.memory import MemoryLog
 from bus.snapshots import MemorySnapshots
 from schemas.envelope import Answer
 from schemas.message import DeleteMessage, EditMessage, PostMessage
-from tests.actors.hosts import KEY, POST, code, first, host, like, wish
+from tests.actors.hosts import KEY, POST, Listened, code, first, host, like, wish
 from tests.examples import request
 from tests.logs import DEADLINE_S, fresh_bus, settings
 
@@ -178,6 +178,21 @@ async def test_a_stale_memory_changes_nothing_that_is_gone(log: Log) -> None:
 
     assert code(await one.handle(like())) == "message_absent"
     assert await log.head() == 2
+
+
+async def test_who_was_overtaken_reads_what_is_new_and_no_more() -> None:
+    """However long the history is: else who has lost once is late for the next turn as well."""
+    log = Listened()
+    one, other = host(log), host(log)
+    await one.handle(POST)
+    for nth in range(20):
+        await one.handle(like(author=f"a{nth}"))
+    await other.handle(like())
+    read_before = log.read_commits
+    answer = await one.handle(like(author="bob"))
+
+    assert answer.seq == 23
+    assert log.read_commits - read_before == 1
 
 
 async def test_a_refusal_of_a_stale_memory_is_thought_over(log: Log) -> None:
