@@ -18,6 +18,7 @@ from bus.commands import LocalCommands, serve
 from bus.disk import keep_reserve
 from bus.lookout import keep_checking
 from bus.recall import attend
+from bus.rivals import Rivals, rivals_on
 from bus.storage import storage_at
 from bus.topology import Durable
 from bus.vault import Vault
@@ -31,16 +32,7 @@ async def act(bus: Bus, vault: Vault, here: LocalCommands | None = None) -> None
 
     Commands sent *here*, in this process, reach the actors without the broker.
     """
-    host = Host(
-        AGGREGATES,
-        bus.log,
-        await bus.snapshots(),
-        bus.clock,
-        bus.identity.node_id,
-        bus.settings,
-        bus.telemetry,
-        vault,
-    )
+    host = await host_on(bus, vault, rivals_on(bus.wire))
     if here is not None:
         here.attend(host.handle)
     in_flight_max = bus.settings.host_commands_in_flight_max
@@ -58,6 +50,21 @@ async def act(bus: Bus, vault: Vault, here: LocalCommands | None = None) -> None
         rooms[reactor.name] = partial(_react, bus, reactor)
     with closing(beside):
         await _run(bus, rooms)
+
+
+async def host_on(bus: Bus, vault: Vault, rivals: Rivals) -> Host:
+    """What answers the commands that reach an actor process on *bus*."""
+    return Host(
+        AGGREGATES,
+        bus.log,
+        await bus.snapshots(),
+        bus.clock,
+        bus.identity.node_id,
+        bus.settings,
+        bus.telemetry,
+        vault,
+        rivals=rivals,
+    )
 
 
 async def _run(bus: Bus, rooms: Mapping[str, Callable[[], Awaitable[None]]]) -> None:

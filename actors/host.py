@@ -18,6 +18,7 @@ from bus.clock import Clock, iso_ms, new_id
 from bus.codec import Undecodable
 from bus.log import Conflict, Damaged, Leaderless, Log, Unacknowledged, Unstored
 from bus.recall import refusal_of_command
+from bus.rivals import Rivals
 from bus.sealing import ContentDamaged, SealedSnapshots, Sealing
 from bus.snapshots import Snapshots
 from bus.telemetry import Telemetry
@@ -60,6 +61,8 @@ class Host:
         settings: Settings,
         telemetry: Telemetry,
         vault: Vault,
+        *,
+        rivals: Rivals,
     ) -> None:
         self._aggregates = {aggregate.noun: aggregate for aggregate in aggregates}
         self._log = log
@@ -71,6 +74,7 @@ class Host:
         sealed = SealedSnapshots(snapshots, vault, settings.append_timeout_s)
         self._known = Recollection(aggregates, log, sealed, self._sealing, clock, settings)
         self._turns = Turns()
+        self._rivals = rivals
 
     async def handle(self, request: Request) -> Answer:
         """What came of *request*; a refusal is an answer, and so is a log that cannot take it."""
@@ -123,18 +127,23 @@ class Host:
     ) -> Answer:
         """Decide until the log agrees on where the aggregate stood, a fixed number of times."""
         unheard = request.command.kind == aggregate.opens
-        for _ in range(self._settings.conflict_retries_max):
-            loaded = await self._known.loaded(aggregate, request.key, unheard=unheard)
-            unheard = False
-            try:
-                answer = await self._once(aggregate, loaded, request, traceparent)
-            except Conflict:
-                self._telemetry.conflicts.inc()
-                await self._known.catch_up(aggregate, request.key, loaded)
-                continue
-            if answer is not None:
-                await self._log.attest(answer.seq)
-                return answer
+        with self._rivals.place(request.noun, request.key) as place:
+            if place.others_wait:
+                await place.wait()
+                await self._known.refresh(aggregate, request.key)
+            for _ in range(self._settings.conflict_retries_max):
+                loaded = await self._known.loaded(aggregate, request.key, unheard=unheard)
+                unheard = False
+                try:
+                    answer = await self._once(aggregate, loaded, request, traceparent)
+                except Conflict:
+                    self._telemetry.conflicts.inc()
+                    await place.line_up()
+                    await self._known.catch_up(aggregate, request.key, loaded)
+                    continue
+                if answer is not None:
+                    await self._log.attest(answer.seq)
+                    return answer
         raise Refused("contended", "Too many at once are changing this: try again.")
 
     async def _once(

@@ -93,6 +93,12 @@ class Recollection:
         else:  # Of most that are begun, as messages are, nothing is heard again.
             self._known.pop((aggregate.noun, key), None)
 
+    async def refresh(self, aggregate: Aggregate[Any], key: str) -> None:
+        """What is known of the aggregate, if anything is, is what the log has now."""
+        known = self._known.get((aggregate.noun, key))
+        if known is not None:
+            await self.behind(aggregate, key, known)
+
     async def catch_up(self, aggregate: Aggregate[Any], key: str, loaded: Loaded[Any]) -> None:
         """An append has shown that *loaded* is behind: whoever asks next gets what is in the log.
 

@@ -17,6 +17,7 @@ from pydantic.json_schema import models_json_schema
 from bus import subjects
 from bus.jetstream import APPENDED
 from bus.recall import ASKED, TOLD, Known, Question
+from bus.rivals import TURNS, Waiting
 from gateway.relay import Typing, WhoIsHere
 from gateway.shapes.live import FRAMES
 from schemas.envelope import Answer, Header, Request
@@ -165,6 +166,7 @@ def _signs() -> Json:
         ),
         "presence": _channel(subjects.ephemeral("presence", "all"), "Who is here", roster, ""),
         "appended": _channel(APPENDED, "The log has grown", last, "", text),
+        "turns": _channel(TURNS, "Whose turn is it?", {"$ref": SCHEMAS + "Waiting"}, ""),
         "recall": _channel(ASKED, "What do you remember?", {"$ref": SCHEMAS + "Question"}, ""),
         "recalled": _channel(
             subjects.ephemeral(TOLD, "{question}"),
@@ -196,7 +198,7 @@ def _schemas() -> Json:
     models = [(one, "validation") for one in (*FRAMES, *HEARD, *vocabulary)]
     _, told = models_json_schema(models, ref_template=SCHEMAS + "{model}")  # type: ignore[arg-type]  # all are models
     _, envelopes = msgspec.json.schema_components(
-        (Header, Request, Answer, Question, Known),
+        (Header, Request, Answer, Question, Known, Waiting),
         schema_hook=_any_command,
         ref_template=SCHEMAS + "{name}",
     )

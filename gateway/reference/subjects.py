@@ -11,6 +11,7 @@ from actors.rooms import REACTORS
 from bus import codec, roles, subjects, topology
 from bus.jetstream import APPENDED
 from bus.recall import ASKED, TOLD
+from bus.rivals import TURNS
 from bus.signs import Kind
 from gateway.reference.markdown import code, codes, page, table
 from schemas.envelope import SYSTEM, Header
@@ -117,6 +118,7 @@ def _signs() -> str:
     rows = [(subjects.ephemeral(kind, "*"), SIGNS[kind]) for kind in kinds]
     rows += [
         (APPENDED, "the log has grown; the payload is its last position"),
+        (TURNS, "an actor waits for its turn at an aggregate, or has ended to wait"),
         (ASKED, "what processes remember of some commands, for `canopy why` and `canopy trace`"),
         (subjects.ephemeral(TOLD, "*"), "what one of them remembers"),
     ]

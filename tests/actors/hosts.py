@@ -13,6 +13,7 @@ from actors.rooms import AGGREGATES
 from bus.clock import Clock
 from bus.log import Log, Stored
 from bus.memory import MemoryLog
+from bus.rivals import Rivals
 from bus.snapshots import MemorySnapshots
 from bus.telemetry import Telemetry
 from bus.vault import Vault
@@ -34,6 +35,7 @@ def host(
     telemetry: Telemetry | None = None,
     aggregates: tuple[Aggregate[Any], ...] = AGGREGATES,
     vault: Vault | None = None,
+    rivals: Rivals | None = None,
     **knobs: Any,
 ) -> Host:
     """A host that has just been started."""
@@ -46,6 +48,7 @@ def host(
         Settings(**knobs),
         telemetry or Telemetry(),
         vault or empty_vault(),
+        rivals=rivals or Rivals(),
     )
 
 

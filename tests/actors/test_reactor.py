@@ -19,6 +19,7 @@ from bus.attachment import Bus
 from bus.clock import Clock
 from bus.commands import Commands, Unavailable, serve
 from bus.consumer import Delivery
+from bus.rivals import Rivals
 from bus.snapshots import MemorySnapshots
 from bus.telemetry import Telemetry
 from schemas.account import AccountRegistered, StatusChanged
@@ -171,6 +172,7 @@ async def bus(tmp_path: Path) -> AsyncIterator[Bus]:
             one.settings,
             Telemetry(),
             empty_vault(),
+            rivals=Rivals(),
         )
         room = asyncio.create_task(serve(one.wire, host.handle, 100))
         yield one
