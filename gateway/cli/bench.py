@@ -52,12 +52,13 @@ class Measure(StrEnum):
     SOAK = "soak"
     SCALE = "scale"
     CLUSTER = "cluster"
+    FAIR = "fair"
 
 
 HARD = (Measure.CHAOS, Measure.PARTINGS)
 LONG = (
     *HARD, Measure.KILLS, Measure.CUTS, Measure.FLIPS, Measure.ERASE, Measure.SOAK, Measure.SCALE,
-    Measure.CLUSTER,
+    Measure.CLUSTER, Measure.FAIR,
 )  # fmt: skip
 USUAL = tuple(measure for measure in Measure if measure not in LONG)
 
@@ -92,6 +93,13 @@ Soak = Annotated[
     int | None,
     typer.Option(
         "--soak", help="So many seconds under load with a fault in each.", min=1, show_default=False
+    ),
+]
+
+Fair = Annotated[
+    int | None,
+    typer.Option(
+        "--fair", help="So many seconds of 16 hosts at one message.", min=1, show_default=False
     ),
 ]
 
@@ -132,6 +140,7 @@ def bench(  # noqa: PLR0917  # typer has one argument for each option
     erase: Erasures = None,
     soak: Soak = None,
     blows: Blows = None,
+    turns: Fair = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="A minute instead of half an hour; bars do not count.")
     ] = False,
@@ -163,7 +172,7 @@ def bench(  # noqa: PLR0917  # typer has one argument for each option
     extent = QUICK if quick else FULL
     wanted = [*(measures or ()), *(HARD if hard else ())]
     told = {"kills": deaths, "cuts": cuts, "flips": damages, "erase": erase, "soak": soak,
-            "cluster": blows}  # fmt: skip
+            "cluster": blows, "fair": turns}  # fmt: skip
     counts = {name: count for name, count in told.items() if count is not None}
     wanted, extent = [*wanted, *map(Measure, counts)], replace(extent, **counts)
     missed = False

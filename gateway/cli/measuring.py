@@ -14,6 +14,7 @@ from gateway.bench.chaos import chaos
 from gateway.bench.cluster import cluster
 from gateway.bench.cuts import cuts
 from gateway.bench.erase import erase
+from gateway.bench.fair import fair
 from gateway.bench.flips import flips
 from gateway.bench.kills import kills
 from gateway.bench.live import live
@@ -54,10 +55,11 @@ class Extent:
     erase: int
     soak: int
     cluster: int
+    fair: int
 
 
-FULL = Extent(1_000_000, 3, 5.0, 2_000, 200, 10_000, 1_000, 50, 1_000, 50, 86_400, 20)
-QUICK = Extent(20_000, 1, 1.0, 200, 5, 200, 10, 2, 20, 2, 20, 1)
+FULL = Extent(1_000_000, 3, 5.0, 2_000, 200, 10_000, 1_000, 50, 1_000, 50, 86_400, 20, 600)
+QUICK = Extent(20_000, 1, 1.0, 200, 5, 200, 10, 2, 20, 2, 20, 1, 5)
 
 Measure = Callable[[Path, Extent], Awaitable[Report]]
 """Given the directory to work in: one below it of its own, or `log`, which holds the long log."""
@@ -86,6 +88,7 @@ MEASURES: Mapping[str, Measure] = {
     "soak": lambda folder, extent: soak(folder / "soak", extent.soak),
     "private": lambda folder, extent: private(folder / "private", extent.rounds, extent.seconds),
     "erase": lambda folder, extent: erase(folder / "erase", extent.erase),
+    "fair": lambda folder, extent: fair(folder / "fair", extent.fair),
     "cuts": lambda folder, extent: cuts(folder / "cuts", extent.cuts),
 }
 

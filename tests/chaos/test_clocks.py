@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from actors.host import Host
 from bus import codec
 from bus.attachment import Bus
 from bus.clock import Clock
+from gateway.bench.fair import FEWEST, fair
 from schemas.envelope import Request
 from schemas.message import PostMessage
 from schemas.workspace import ClaimWorkspace
@@ -27,6 +27,7 @@ JUMPS_MS = (0, HOUR_MS, -HOUR_MS, DECADE_MS, -DECADE_MS, -1, HOUR_MS)
 """Where the wall clock stands from one look to the next, beside the right time."""
 WRITERS = 16
 TURNS = 5
+FAIR_S = 2.0
 
 
 @pytest.fixture
@@ -129,23 +130,18 @@ async def test_many_writers_of_one_message_all_come_to_their_turn(bus: Bus) -> N
     assert set(won.values()) <= {TURNS, TURNS + 1}
 
 
-async def test_many_hosts_of_one_message_all_come_to_their_turns(bus: Bus) -> None:
-    """Each win is its own. Among hosts chance decides, and who has won mostly wins again; but who
-    asks again and again has what he asked for once the others have theirs."""
-    hosts = [host(bus.log) for _ in range(WRITERS)]
-    await hosts[0].handle(POST)
-    seqs: list[int] = []
+async def test_hosts_that_lose_a_turn_have_the_next(tmp_path: Path) -> None:
+    """Each win is its own, and one that is farther from the broker has its share of them."""
+    report = await fair(tmp_path, seconds=FAIR_S, writers=4)
 
-    async def write(one: Host, nth: int) -> None:
-        for _ in range(TURNS):
-            while code(answer := await one.handle(like(author=f"a{nth}"))):
-                assert code(answer) == "contended"
-            seqs.append(answer.seq)
+    assert report.held, report.figures
 
-    async with asyncio.timeout(6 * DEADLINE_S):
-        await asyncio.gather(*(write(one, nth) for nth, one in enumerate(hosts)))
 
-    assert len(set(seqs)) == len(seqs) == TURNS * WRITERS
+async def test_a_far_host_that_says_nothing_has_hardly_a_turn(tmp_path: Path) -> None:
+    """The proof that the test before this one can fail: the near ones win again and again."""
+    report = await fair(tmp_path, seconds=FAIR_S, writers=4, silent=True)
+
+    assert [figure.name for figure in report.figures if not figure.held] == [FEWEST]
 
 
 async def owners(bus: Bus) -> set[str]:
