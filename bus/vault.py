@@ -15,19 +15,32 @@ called, and never waits for a write.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from hashlib import blake2b
 from threading import RLock
 
 import structlog
 from msgspec import Struct
 
-from bus.crypto.content import Unsealable, new_key, unwrapped, wrapped
+from bus.crypto.content import Unsealable, new_key
 from bus.crypto.identity import Identity
 from bus.faults import point
 from bus.gathering import Gathering, Wish
+from bus.key_record import (
+    DAMAGED,
+    NOBODYS,
+    RECORD_BYTES,
+    TAGS_BYTES,
+    destroyed,
+    opened,
+    owned,
+    packed,
+    records_of,
+    tag,
+    tags_of,
+    where,
+)
 from bus.key_table import KeyTable, Segment, Table, segment_file
 from bus.storage import Storage
 
@@ -40,12 +53,6 @@ DESTROYED_AT_ONCE_MAX = 4096
 """Owners whose keys are destroyed in one rewriting."""
 CACHED_KEYS_MAX = 20_000
 CACHED_SEGMENTS_MAX = 32
-CACHED_TAGS_MAX = 4096
-TAG_BYTES = 16
-SEALED_BYTES = 24 + 32 + 16
-RECORD_BYTES = 2 * TAG_BYTES + SEALED_BYTES
-DESTROYED = b"\0" * RECORD_BYTES
-DAMAGED = b"\xff" * RECORD_BYTES
 TURNS_MAX = 8
 
 log = structlog.get_logger()
@@ -134,7 +141,7 @@ class Vault:
         segment = self._table.segments[number]
         fresh = [(wish, new_key(), tags_of(wish.what)) for wish in wishes]
         records = [
-            tags + wrapped(segment.key, key, record_aad(self._name, number, index, tags))
+            packed(segment.key, where(self._name, number, index), tags, key)
             for index, (_, key, tags) in enumerate(fresh, first)
         ]
         self._segment = 0
@@ -166,9 +173,11 @@ class Vault:
                 self._keys.move_to_end(name)
                 return known
             record = self._record(number, index)
-            if record is None or record == DESTROYED:
+            if record is None:
                 return None
             key = self._unwrapped(self._table, number, index, record)
+            if destroyed(record):
+                return None
             self._cache(name, key)
             return key
 
@@ -207,16 +216,13 @@ class Vault:
         return raw
 
     def _unwrapped(self, table: Table, number: int, index: int, record: bytes) -> bytes:
-        tags, box = record[: 2 * TAG_BYTES], record[2 * TAG_BYTES :]
         try:
-            return unwrapped(
-                table.segments[number].key, box, record_aad(self._name, number, index, tags)
-            )
+            return opened(table.segments[number].key, where(self._name, number, index), record)
         except Unsealable as error:
             raise KeyDamaged(f"the record of key {number:x}-{index:x} was changed") from error
 
     def _destroy(self, wishes: Sequence[Wish[None]]) -> None:
-        tags = {_tag(wish.what) for wish in wishes}
+        tags = {tag(wish.what) for wish in wishes}
         with self._storage.locked(LOCK):
             table = self._counted()
             segments = dict(table.segments)
@@ -244,7 +250,7 @@ class Vault:
         if _digest(raw[:length]) != digest:
             length = 0
         for index, record in records_of(raw):
-            if index * RECORD_BYTES < length or record in (DESTROYED, DAMAGED):
+            if index * RECORD_BYTES < length or record == DAMAGED:
                 continue
             try:
                 self._unwrapped(table, number, index, record)
@@ -255,27 +261,23 @@ class Vault:
         return False
 
     def _rewritten(
-        self, number: int, raw: bytes, destroyed: Collection[int], table: Table
+        self, number: int, raw: bytes, hits: Collection[int], table: Table
     ) -> dict[int, Segment]:
-        """The segment anew, under a fresh key and without what is *destroyed*; nothing, when
+        """The segment anew, under a fresh key and with nobody's keys for *hits*; nothing, when
         nothing of it is left. A record that no longer opens stays known as damaged."""
         fresh = Segment(table.generation + 1, new_key(), len(raw) // RECORD_BYTES)
         records: list[bytes] = []
         for index, record in records_of(raw):
-            if index in destroyed or record == DESTROYED:
-                records.append(DESTROYED)
-                continue
-            try:
-                key = self._unwrapped(table, number, index, record)
-            except KeyDamaged:
-                log.critical("key_damaged", key=f"{number:x}-{index:x}")
-                records.append(DAMAGED)
-                continue
-            tags = record[: 2 * TAG_BYTES]
-            records.append(
-                tags + wrapped(fresh.key, key, record_aad(self._name, number, index, tags))
-            )
-        if all(record == DESTROYED for record in records):
+            tags, key = NOBODYS, new_key()
+            if index not in hits:
+                try:
+                    tags, key = record[:TAGS_BYTES], self._unwrapped(table, number, index, record)
+                except KeyDamaged:
+                    log.critical("key_damaged", key=f"{number:x}-{index:x}")
+                    records.append(DAMAGED)
+                    continue
+            records.append(packed(fresh.key, where(self._name, number, index), tags, key))
+        if all(destroyed(record) for record in records):
             return {}
         self._storage.replace(segment_file(number, fresh.generation), b"".join(records))
         point("vault.rewritten")
@@ -311,32 +313,6 @@ class Vault:
 
 def _digest(raw: bytes) -> bytes:
     return blake2b(raw, digest_size=32).digest()
-
-
-@lru_cache(CACHED_TAGS_MAX)
-def _tag(owner: str) -> bytes:
-    return blake2b(owner.encode(), digest_size=TAG_BYTES, person=b"canopy owner").digest()
-
-
-def record_aad(vault: str, number: int, index: int, tags: bytes) -> bytes:
-    """What binds a record to its place in the vault of that name, and to its owner."""
-    return f"record {vault} {number} {index} ".encode() + tags
-
-
-def tags_of(owner: str) -> bytes:
-    """What tells whose a record is: all of the owner's name, and its first two tokens."""
-    return _tag(".".join(owner.split(".")[:2])) + _tag(owner)
-
-
-def owned(record: bytes, tags: Collection[bytes]) -> bool:
-    """Whether a record belongs to one of the owners with these *tags*, or lies below it."""
-    return record[:TAG_BYTES] in tags or record[TAG_BYTES : 2 * TAG_BYTES] in tags
-
-
-def records_of(raw: bytes) -> Iterator[tuple[int, bytes]]:
-    """Each whole record with its place; what a crash cut short was never told to be kept."""
-    for index in range(len(raw) // RECORD_BYTES):
-        yield index, raw[index * RECORD_BYTES : (index + 1) * RECORD_BYTES]
 
 
 def _parsed(name: str) -> tuple[int, int]:

@@ -22,13 +22,12 @@ from typing import Any, get_args
 
 import aiohttp
 
-from bus.crypto.content import unwrapped
 from bus.faults import Point
 from bus.identity_file import identify, vault_name
+from bus.key_record import TAG_BYTES, opened, owned, records_of, tags_of, where
 from bus.key_table import SLOTS, KeyTable, segment_file
 from bus.sealing import owner
 from bus.storage import Directory
-from bus.vault import TAG_BYTES, owned, record_aad, records_of, tags_of
 from bus.vault_file import DIRECTORY
 from gateway.bench.cuts import kept_when_failed
 from gateway.bench.node import credentials
@@ -131,8 +130,7 @@ def needles(node: Path, said: Said) -> dict[str, list[bytes]]:
         raw = storage.read(segment_file(number, segment.generation))
         for index, record in records_of(raw):
             if owned(record, {tag}):
-                head, box = record[: 2 * TAG_BYTES], record[2 * TAG_BYTES :]
-                keys.append(unwrapped(segment.key, box, record_aad(name, number, index, head)))
+                keys.append(opened(segment.key, where(name, number, index), record))
                 above.append(segment.key)
     slots = storage.read(SLOTS)
     storage.close()

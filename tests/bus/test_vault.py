@@ -9,9 +9,10 @@ import pytest
 
 from bus.crypto.content import Unsealable
 from bus.crypto.identity import Secrets, identity
+from bus.key_record import RECORD_BYTES
 from bus.key_table import SLOT_BYTES, SLOTS, VaultUnusable
 from bus.storage import Directory
-from bus.vault import RECORD_BYTES, RECORDS_MAX, KeyDamaged, Vault
+from bus.vault import RECORDS_MAX, KeyDamaged, Vault
 from tests.bus.vaults import (
     ANN,
     BOB,

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from bus.key_record import RECORD_BYTES, TAG_BYTES
 from bus.key_table import BLANK, SLOTS, VaultUnusable
 from bus.storage import Directory
-from bus.vault import RECORD_BYTES, TAG_BYTES
+from bus.vault import KeyDamaged
 from tests.bus.vaults import (
     ANN,
     BOB,
@@ -78,6 +79,25 @@ async def test_a_record_that_was_changed_does_not_outlive_a_destruction(
     with opening(disk) as vault:
         gone = place >= 2 * TAG_BYTES
         assert [vault.find(name) if gone else None for name in hers] == [None]
+
+
+async def test_zeros_are_no_key_that_was_destroyed() -> None:
+    """That one was is told by a record of its own: not by what a disk loses, nor by its like from
+    another place; and no later destruction takes that for true."""
+    disk = Disk()
+    made(disk)
+    with opening(disk) as vault:
+        first, second, third = await keep(vault, ANN, BOB, "message.c1.m3")
+        await destroy(vault, BOB)
+    gone = disk.files["segment-1-2"][RECORD_BYTES : 2 * RECORD_BYTES]
+    disk.files["segment-1-2"] = bytes(RECORD_BYTES) + gone + gone
+    with opening(disk) as vault:
+        for _ in range(2):
+            for name in (first, third):
+                with pytest.raises(KeyDamaged):
+                    vault.find(name)
+            assert vault.find(second) is None
+            await destroy(vault, ELSEWHERE)
 
 
 async def test_a_segment_that_was_cut_is_told_of(tmp_path: Path) -> None:
