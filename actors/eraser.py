@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 import structlog
@@ -153,16 +154,25 @@ class Eraser:
         return delayed is None
 
     def _progress(self) -> int:
-        """The position up to which everything is done; 0 for another log, or none noted."""
+        """The position up to which everything is done; 0 for another log, or none noted, or when
+        what was noted has changed."""
         try:
-            epoch, _, seq = self._storage.read(PROGRESS).decode().partition(" ")
+            noted = self._storage.read(PROGRESS)
         except FileNotFoundError:
             return 0
-        return int(seq) if epoch == self._log.epoch and seq.isdigit() else 0
+        seq = noted.decode("ascii", "replace").split(" ")[0]
+        return int(seq) if seq.isdigit() and noted == note(self._log.epoch, int(seq)) else 0
 
     def _note(self, seen: int) -> None:
-        self._storage.replace(PROGRESS, f"{self._log.epoch} {seen}".encode())
+        self._storage.replace(PROGRESS, note(self._log.epoch, seen))
         self._noted = seen
+
+
+def note(epoch: str, seen: int) -> bytes:
+    """What is noted once everything is done up to the position *seen* of the log of *epoch*: a
+    position that has changed would leave keys where they are."""
+    check = blake2b(f"{epoch} {seen}".encode(), digest_size=16).hexdigest()
+    return f"{seen} {epoch} {check}".encode()
 
 
 async def _all(deeds: Sequence[Coroutine[Any, Any, None]]) -> Exception | None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from actors.eraser import PROGRESS, Eraser, plan
+from actors.eraser import PROGRESS, Eraser, note, plan
 from bus.commands import LocalCommands, Unavailable
 from bus.log import Stored
 from bus.memory import MemoryLog
@@ -120,7 +120,7 @@ async def test_it_goes_on_where_it_was_and_says_nothing_twice(vault: Vault) -> N
 
 
 async def test_progress_in_another_log_is_none(vault: Vault) -> None:
-    storage = Disk({PROGRESS: b"fedcba9876543210 1000"})
+    storage = Disk({PROGRESS: note("fedcba9876543210", 1000)})
     log = MemoryLog()
     name = await said(vault, log)
     async with erasing(vault, log, storage):
@@ -217,6 +217,18 @@ async def test_what_cannot_be_read_is_not_passed_over(vault: Vault) -> None:
     assert PROGRESS not in storage.files
 
 
+@pytest.mark.parametrize("first", [b"9", b"\xb1"])
+async def test_progress_that_has_changed_is_none(vault: Vault, first: bytes) -> None:
+    """A bit of another position, or of what is no position."""
+    log = MemoryLog()
+    name = await said(vault, log)
+    storage = Disk({PROGRESS: first + note(log.epoch, 1)[1:]})
+    async with erasing(vault, log, storage):
+        await erased(log)
+
+    assert vault.find(name) is None
+
+
 @pytest.mark.parametrize("restarted", [True, False])
 async def test_what_was_in_flight_as_its_channel_went_loses_its_keys(
     vault: Vault, *, restarted: bool
@@ -225,7 +237,7 @@ async def test_what_was_in_flight_as_its_channel_went_loses_its_keys(
     log, storage = MemoryLog(), Disk()
     await log.append(header("channel", "c1"), (ChannelRemoved(),), 0)
     if restarted:
-        storage.files[PROGRESS] = f"{log.epoch} 1".encode()
+        storage.files[PROGRESS] = note(log.epoch, 1)
     late, elsewhere = await spoken(vault, log, "c1.M1"), await spoken(vault, log, "c2.M1")
     async with erasing(vault, log, storage):
         await erased(log)
