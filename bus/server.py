@@ -128,13 +128,34 @@ async def broker(settings: Settings) -> AsyncIterator[Broker]:
 
 
 def kept_endpoint(data_directory: Path) -> Endpoint | None:
-    """Where the broker of *data_directory* last listened, or None before its first start."""
-    directory = data_directory / DIRECTORY
+    """Where the broker of *data_directory* last listened, or None before its first start.
+
+    Raises `BrokerUnusable` when that cannot be read.
+    """
+    path = data_directory / DIRECTORY / "endpoint.json"
     try:
-        kept = json.loads((directory / "endpoint.json").read_text("utf-8"))
+        kept = json.loads(path.read_text("utf-8"))
+        url, log_bytes_max = str(kept["url"]), int(kept["log_bytes_max"])
+        int(url.rpartition(":")[2])  # Its port, which is going to be asked for.
     except FileNotFoundError:
         return None
-    return Endpoint(kept["url"], passwords(directory / "credentials.json"), kept["log_bytes_max"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise BrokerUnusable(
+            f"{path} is damaged: remove it. It is written anew at the next start; set "
+            "CANOPY_LOG_BYTES_MAX if the log was given more room than a share of the free disk."
+        ) from error
+    return Endpoint(url, _passwords(path.parent), log_bytes_max)
+
+
+def _passwords(directory: Path) -> dict[str, str]:
+    """Those of all roles. Raises `BrokerUnusable` when they cannot be read."""
+    path = directory / "credentials.json"
+    try:
+        return passwords(path)
+    except ValueError as error:
+        raise BrokerUnusable(
+            f"{path} is damaged: remove it. The broker is told new passwords at its next start."
+        ) from error
 
 
 def binary(settings: Settings) -> str:
@@ -156,7 +177,7 @@ async def _started(settings: Settings, directory: Path) -> Broker:
     """
     kept = await asyncio.to_thread(kept_endpoint, settings.data_directory)
     log_bytes = await asyncio.to_thread(_log_bytes, settings, kept)
-    secrets = await asyncio.to_thread(passwords, directory / "credentials.json")
+    secrets = await asyncio.to_thread(_passwords, directory)
     last_words = ""
     port = settings.nats_port or _port(settings.nats_host, kept)
     for _ in range(PORT_ATTEMPTS):

@@ -232,14 +232,14 @@ async def _broker(settings: Settings, held_by: Holder | None) -> Finding:
     """Whether the running broker syncs before it acknowledges, and says that it is well."""
     if settings.nats_url:
         return await _servers(settings)
-    endpoint = kept_endpoint(settings.data_directory)
-    if held_by is None or endpoint is None:
-        return Finding("broker", "ok", "not running: no node has this data directory")
     try:
+        endpoint = kept_endpoint(settings.data_directory)
+        if held_by is None or endpoint is None:
+            return Finding("broker", "ok", "not running: no node has this data directory")
         health = await asked(endpoint, "HEALTHZ", ASK_S)
         server = await asked(endpoint, "VARZ", ASK_S)
         check_server(server)
-    except Sick as error:
+    except (Sick, BrokerUnusable) as error:
         return Finding(
             "broker", "fail", f"It does not answer: {error}", "Stop the node and start it again."
         )

@@ -48,6 +48,22 @@ async def test_a_broker_is_found_where_it_was(settings: Settings) -> None:
     assert first.endpoint == second.endpoint == kept_endpoint(settings.data_directory)
 
 
+@pytest.mark.parametrize("name", ["endpoint.json", "credentials.json"])
+@pytest.mark.parametrize("text", [b"", b'{"url": "nats://\xb1'])
+async def test_what_is_kept_of_a_broker_and_cannot_be_read_is_named(
+    settings: Settings, name: str, text: bytes
+) -> None:
+    directory = settings.data_directory / "nats"
+    directory.mkdir(parents=True)
+    told = {"url": "nats://127.0.0.1:4222", "log_bytes_max": 0}
+    (directory / "endpoint.json").write_text(json.dumps(told))
+    (directory / name).write_bytes(text)
+
+    with pytest.raises(BrokerUnusable, match=f"{name} is damaged: remove it"):
+        async with broker(settings):
+            pass
+
+
 async def test_a_broker_gives_way_when_its_port_is_taken(settings: Settings) -> None:
     async with broker(settings) as first:
         pass
