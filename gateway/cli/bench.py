@@ -107,7 +107,7 @@ Damages = Annotated[
     int | None,
     typer.Option(
         "--flips",
-        help="So many damages to a log at rest: flipped bits, cut files …",
+        help="So many damages to a node at rest: flipped bits, cut files …",
         min=1,
         show_default=False,
     ),
