@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from actors.__main__ import host_on
 from bus.attachment import attached, prepared
 from bus.clock import new_id
-from bus.crypto import Identity
+from bus.crypto.identity import Identity
 from bus.identity_file import identify
 from bus.rivals import Rivals, rivals_on
 from bus.roles import Endpoint

@@ -11,7 +11,7 @@ from typing import Any
 
 from bus import codec
 from bus.log import Stored
-from gateway.reads import Behind
+from gateway.read_model import Behind
 from schemas.envelope import Sealable
 from schemas.message import MessageDeleted, MessagePosted
 
