@@ -12,11 +12,9 @@ import asyncio
 import ctypes
 import errno
 import json
-import shutil
 import signal
 import socket
 import sys
-import sysconfig
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -29,6 +27,7 @@ import psutil
 from bus.disk import free_room, has_room, shortage
 from bus.files import written
 from bus.health import Sick, Unwell, examine
+from bus.program import BrokerUnusable, fitting
 from bus.roles import SYSTEM_ACCOUNT, Endpoint, accounts, passwords
 from schemas.settings import GIB, KIB, MIB, Settings
 
@@ -43,10 +42,6 @@ BUSY_SHARE = 0.02
 """Of a processor: less is idle (a broker without clients takes 0.0007), more reads its log."""
 PORT_ATTEMPTS = 3
 PR_SET_PDEATHSIG = 1
-
-
-class BrokerUnusable(Exception):
-    """The broker does not start; the text says why and what to do."""
 
 
 class BrokerStopped(Exception):
@@ -158,23 +153,12 @@ def _passwords(directory: Path) -> dict[str, str]:
         ) from error
 
 
-def binary(settings: Settings) -> str:
-    """The nats-server program: the configured one, else that of our wheel, else one on the PATH."""
-    bundled = Path(sysconfig.get_path("scripts"), "nats-server")
-    for candidate in (settings.nats_server, str(bundled), "nats-server"):
-        found = shutil.which(candidate) if candidate else None
-        if found:
-            return found
-        if candidate and candidate == settings.nats_server:
-            raise BrokerUnusable(f"nats_server: there is no program {candidate}")
-    raise BrokerUnusable("There is no nats-server: run make setup, or set CANOPY_NATS_SERVER.")
-
-
 async def _started(settings: Settings, directory: Path) -> Broker:
     """A ready broker, on its kept port if that is free, else on another.
 
     One that a signal ends while it starts (the kernel's killer, a hasty operator) is started again.
     """
+    program = await asyncio.to_thread(fitting, settings, directory)
     kept = await asyncio.to_thread(kept_endpoint, settings.data_directory)
     log_bytes = await asyncio.to_thread(_log_bytes, settings, kept)
     secrets = await asyncio.to_thread(_passwords, directory)
@@ -185,7 +169,7 @@ async def _started(settings: Settings, directory: Path) -> Broker:
         name = f"canopy-{token_hex(4)}"
         config = configuration(settings, directory, endpoint, name, port)
         written(directory / "nats.conf", json.dumps(config, indent=1))
-        running = await _launched(settings, directory, endpoint)
+        running = await _launched(program, directory, endpoint)
         try:
             if await _ready(running, settings, port, name):
                 told = {"url": endpoint.url, "log_bytes_max": log_bytes}
@@ -231,10 +215,10 @@ def configuration(
     }
 
 
-async def _launched(settings: Settings, directory: Path, endpoint: Endpoint) -> Broker:
+async def _launched(program: str, directory: Path, endpoint: Endpoint) -> Broker:
     with (directory / "start.log").open("wb") as output:
         process = await asyncio.create_subprocess_exec(
-            binary(settings),
+            program,
             "-c",
             str(directory / "nats.conf"),
             stdin=asyncio.subprocess.DEVNULL,

@@ -18,14 +18,13 @@ from nats.errors import Error as NatsError
 from bus.client import heeding
 from bus.health import Sick, asked, surveyed
 from bus.log import LEADERLESS, REMEDY
+from bus.program import VERSION_MIN, dotted, numbered
 from bus.roles import BUCKET_STREAM, Endpoint
 from bus.server import BUCKET_BYTES_MAX, HEADERS_BYTES
 from bus.subjects import EVENTS, STREAM
 from bus.wire import BrokerLost
 from schemas.settings import Settings
 
-VERSION_MIN = (2, 15, 1)
-"""Earlier servers did not sync every block under `sync_interval: always` (ADR 0003)."""
 STREAM_ABSENT = 10059
 CONSUMER_ABSENT = 10014
 UNSEEN = frozenset({"system_unseen", "majority_unseen"})
@@ -220,11 +219,9 @@ def _cluster_size(server: Mapping[str, Any]) -> int:
 
 def check_server(server: Mapping[str, Any]) -> None:
     """Raises `Unfit` unless the server is new enough and syncs before it acknowledges."""
-    version = tuple(int(part) for part in str(server["version"]).split("-")[0].split("."))
-    if version < VERSION_MIN:
-        wanted = ".".join(map(str, VERSION_MIN))
+    if numbered(str(server["version"])) < VERSION_MIN:
         what = f"nats-server{_named(server)} is {server['version']}"
-        raise Unfit("server_old", f"{what}: upgrade it to {wanted}")
+        raise Unfit("server_old", f"{what}: upgrade it to {dotted(VERSION_MIN)}")
     stored = server.get("jetstream", {}).get("config") or {}
     if not stored.get("sync_always"):
         raise Unfit(

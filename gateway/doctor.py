@@ -30,8 +30,9 @@ from bus.health import Sick, asked
 from bus.holding import Holder, holder
 from bus.logins import LoginUnusable
 from bus.notary import attested
-from bus.server import BrokerUnusable, binary, kept_endpoint
-from bus.topology import VERSION_MIN, Unfit, check_server, check_servers
+from bus.program import VERSION_MIN, BrokerUnusable, binary, dotted, version
+from bus.server import kept_endpoint
+from bus.topology import Unfit, check_server, check_servers
 from gateway.surroundings import FORGETFUL, REMOTE, existing, hazards, volume
 from schemas.configuration import Configuration
 from schemas.settings import GIB, MIB, Settings
@@ -214,18 +215,16 @@ def _broker_program(settings: Settings) -> Finding:
         return Finding("nats-server", "ok", "an external server, see nats_url")
     try:
         program = binary(settings)
-        told = subprocess.run(  # noqa: S603  # the program that the node runs anyway
-            [program, "-v"], capture_output=True, text=True, timeout=ASK_S, check=True
-        )
     except BrokerUnusable as error:
         return Finding("nats-server", "fail", "There is no nats-server.", str(error))
-    except (OSError, subprocess.SubprocessError) as error:
-        return Finding("nats-server", "fail", f"nats-server does not run: {error}", "make setup")
-    version = told.stdout.strip().rpartition("v")[2]
-    wanted = ".".join(map(str, VERSION_MIN))
-    if tuple(int(part) for part in version.split("-")[0].split(".")) < VERSION_MIN:
-        return Finding("nats-server", "fail", f"{version} at {program}", f"Upgrade it to {wanted}.")
-    return Finding("nats-server", "ok", f"{version} at {program}")
+    try:
+        own = version(program)
+    except BrokerUnusable as error:
+        return Finding("nats-server", "fail", str(error), "make setup")
+    told = f"{dotted(own)} at {program}"
+    if own < VERSION_MIN:
+        return Finding("nats-server", "fail", told, f"Upgrade it to {dotted(VERSION_MIN)}.")
+    return Finding("nats-server", "ok", told)
 
 
 async def _broker(settings: Settings, held_by: Holder | None) -> Finding:

@@ -18,7 +18,7 @@ import orjson
 import pytest
 
 from bus.crypto.identity import nkey_public, nkey_sign
-from bus.server import binary
+from bus.program import binary
 from schemas.settings import Settings
 
 START_S = 10.0

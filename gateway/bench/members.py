@@ -18,7 +18,7 @@ from bus.external import external_endpoint
 from bus.jetstream import JetStreamLog
 from bus.log import Leaderless
 from bus.lookout import led
-from bus.server import binary
+from bus.program import binary
 from bus.wire import BrokerLost
 from gateway.bench.namespaces import Machine, machines
 from gateway.bench.parts import Unfound

@@ -26,7 +26,8 @@ from bus.faults import Unarmed, arm
 from bus.holding import Held
 from bus.identity_file import IdentityUnusable
 from bus.logins import LoginUnusable
-from bus.server import BrokerStopped, BrokerUnusable
+from bus.program import BrokerUnusable
+from bus.server import BrokerStopped
 from bus.topology import TopologyRefused, Unfit
 from bus.wire import BrokerLost
 from gateway import node

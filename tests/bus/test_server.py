@@ -14,8 +14,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from bus.files import written
 from bus.health import Sick, asked, examine
-from bus.server import Broker, BrokerStopped, BrokerUnusable, binary, broker, kept_endpoint
+from bus.program import BrokerUnusable, binary
+from bus.server import Broker, BrokerStopped, broker, kept_endpoint
 from schemas.settings import GIB, Settings
 
 SHORT_S = 0.7
@@ -227,7 +229,7 @@ def slow(settings: Settings, waiting: str) -> Settings:
         f"#!{sys.executable} -S\n"
         "import os, sys, time\n"
         "began = time.monotonic()\n"
-        f"while time.monotonic() < began + {3 * SHORT_S}:\n"
+        f"while '-v' not in sys.argv and time.monotonic() < began + {3 * SHORT_S}:\n"
         f"    {waiting}\n"
         f"os.execv({binary(settings)!r}, sys.argv)\n"
     )
@@ -246,6 +248,45 @@ async def test_a_broker_that_reads_its_log_is_waited_for(settings: Settings) -> 
 async def test_a_broker_that_does_nothing_is_not_waited_for(settings: Settings) -> None:
     with pytest.raises(BrokerUnusable, match="did nothing for"):
         async with broker(slow(settings, "time.sleep(0.1)")):
+            pass
+
+
+def program(directory: Path, said: str) -> Path:
+    """A nats-server that says it is *said*, and is ours for the rest."""
+    path = directory / "nats-server"
+    path.write_text(
+        f'#!/bin/sh\n[ "$1" = -v ] && echo "nats-server: {said}" && exit\n'
+        f'echo started >> "{path}.started"\nexec "{binary(Settings())}" "$@"\n'
+    )
+    path.chmod(0o700)
+    return path
+
+
+@pytest.mark.parametrize("said", ["v2.14.99", "v2.15.0", "v2.16.0-RC.1", "unknown"])
+async def test_an_unfit_server_is_refused_before_it_touches_anything(
+    said: str, settings: Settings, tmp_path: Path
+) -> None:
+    """One that is too old, one older than who wrote the log, one that does not say."""
+    odd = settings.model_copy(update={"nats_server": str(program(tmp_path, said))})
+    written(settings.data_directory / "nats" / "version", "2.17.0")
+
+    with pytest.raises(BrokerUnusable, match=r"is needed|has written|does not say"):
+        async with broker(odd):
+            pass
+
+    assert not Path(f"{odd.nats_server}.started").exists()
+
+
+async def test_a_newer_server_goes_on_and_is_remembered(settings: Settings, tmp_path: Path) -> None:
+    async with broker(settings) as first:
+        pass
+    newer = settings.model_copy(update={"nats_server": str(program(tmp_path, "v2.99.1"))})
+    async with broker(newer) as second:
+        await examine(second.endpoint, timeout_s=5)
+
+    assert first.endpoint == second.endpoint
+    with pytest.raises(BrokerUnusable, match=r"2\.99\.1 has written this log"):
+        async with broker(settings):
             pass
 
 

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 from bus.external import external_endpoint
-from bus.server import binary
+from bus.program import binary
 from gateway.cli.exits import Exit
 from schemas.settings import Settings
 from tests.gateway.cli.conftest import Type
