@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -318,11 +318,13 @@ class Reads(ReadModel):
             async with asyncio.timeout(self._settings.read_wait_s):
                 await future
         except TimeoutError as error:
-            raise Behind(seq, self.position, self.stopped) from error
+            if seq > self.position:
+                raise Behind(seq, self.position, self.stopped) from error
         finally:
             if not future.done() or future.cancelled() or future.exception():
-                self._waiting.remove(waiting)
-                heapq.heapify(self._waiting)
+                with suppress(ValueError):  # It came as we gave up: we have been taken out.
+                    self._waiting.remove(waiting)
+                    heapq.heapify(self._waiting)
 
     def _give_up(self) -> None:
         """Folding has stopped: whoever waits for more need not wait any longer."""

@@ -9,6 +9,7 @@ from time import monotonic
 import pytest
 
 from actors.projection_file import ProjectionFile, Statements
+from bus.log import Stored
 from gateway.read_model import Behind
 from gateway.reads import Reads
 from schemas.channel import ChannelDescribed, ChannelOpened
@@ -75,6 +76,24 @@ async def test_a_position_that_does_not_come_is_behind(tmp_path: Path, log: Log)
 
         assert (caught.value.seq, caught.value.position) == (2**62, 2)
         assert reads._waiting == []
+
+
+async def test_who_gives_up_as_the_position_comes_hears_of_no_error(
+    tmp_path: Path, log: Log
+) -> None:
+    """He is on his way out already when he is looked for among those who wait."""
+    async with running(tmp_path, log) as reads:
+        waiting = asyncio.create_task(reads.reached(1))
+
+        def give_up(_: list[Stored]) -> None:
+            waiting.cancel()
+
+        reads.heard.append(give_up)
+        await log.say(1)
+        await asyncio.wait([waiting])
+
+        assert waiting.cancelled()
+        assert (reads.position, reads._waiting) == (1, [])
 
 
 async def test_news_is_told_once_it_can_be_read(tmp_path: Path, log: Log) -> None:
