@@ -125,8 +125,8 @@ class Feed:
     """The commits up to `head`; up to `folded` the tables of this process know them too.
 
     What changes no rights is shown when it is sighted, some milliseconds before it is folded, as
-    long as nothing that does is waiting before it. `published` is called after each batch: the
-    readers' alarm.
+    long as nothing that does is waiting before it. `published` is called whenever there is more:
+    the readers' alarm.
     """
 
     def __init__(self, log: Log, show: Show, settings: Settings, head: int = 0) -> None:
@@ -163,12 +163,14 @@ class Feed:
 
     def publish(self, batch: Iterable[Stored]) -> None:
         """*batch* is in the tables: show what of it has not been shown yet."""
+        before = self.head
         for stored in batch:
             if stored.seq > self.head:
                 self._keep(Entry(stored, self._show))
             self.folded = stored.seq
-        self._forget()
-        self.published()
+        if self.head > before:
+            self._forget()
+            self.published()
 
     def _keep(self, entry: Entry) -> None:
         if entry.seq != self.head + 1:  # Commits between lie in the log: what is kept has no holes.

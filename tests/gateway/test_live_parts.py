@@ -172,6 +172,18 @@ async def test_what_changes_no_rights_is_shown_before_it_is_folded() -> None:
     assert [entry.seq for entry in await feed.page(0)] == [1, 2, 3, 4]
 
 
+async def test_who_follows_is_woken_once_for_what_is_sighted_and_folded() -> None:
+    """Ten thousand followers are ten thousand turns, each time."""
+    feed = Feed(MemoryLog(), partial(shown, empty_vault()), Settings())
+    woken: list[int] = []
+    feed.published = lambda: woken.append(feed.head)
+    feed.sight([said(1)])
+    feed.publish([said(1)])
+    feed.publish([stored(2)])
+
+    assert woken == [1, 2]
+
+
 def test_what_does_not_follow_or_cannot_be_read_is_left_to_the_fold() -> None:
     feed = Feed(MemoryLog(), partial(shown, empty_vault()), Settings())
     feed.sight([said(2)])
