@@ -37,7 +37,7 @@ from gateway.limits import Allowance, Buckets
 from gateway.live import Live
 from gateway.pages import Cursors
 from gateway.past import Past
-from gateway.protocol import answering
+from gateway.protocol import BACKLOG, answering
 from gateway.reads import Reads
 from gateway.redaction import shown
 from gateway.routes import ROUTES
@@ -114,7 +114,7 @@ async def _answer(
     )
     await runner.setup()
     # A copy of the socket: requests that arrive while the gateway is renewed wait in its queue.
-    site = await answering(runner, listener.dup())
+    site = answering(runner, listener.dup())
     try:
         opened(Open(url(settings, listener), gateway.reads))
         await asyncio.get_running_loop().create_future()
@@ -212,7 +212,7 @@ def listening(settings: Settings) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((settings.host, settings.port))
-        listener.listen(1024)
+        listener.listen(BACKLOG)
         listener.setblocking(False)
     except OSError:
         listener.close()

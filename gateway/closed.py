@@ -16,6 +16,7 @@ from typing import Never
 from aiohttp import web
 
 from gateway.errors import MEDIA_TYPE, refuse, tell
+from gateway.protocol import BACKLOG
 from schemas.settings import Settings
 
 AWAY = "The gateway has no broker at this moment."
@@ -61,7 +62,7 @@ async def _apologising(listener: socket.socket) -> AsyncIterator[None]:
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=CLOSE_S)
     await runner.setup()
     try:
-        await web.SockSite(runner, listener.dup()).start()
+        await web.SockSite(runner, listener.dup(), backlog=BACKLOG).start()
         yield
     finally:
         await runner.cleanup()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from typing import Any, cast
 
 import structlog
@@ -17,12 +18,59 @@ from bus.clock import new_id
 from gateway.app import SECURITY
 from gateway.errors import MEDIA_TYPE, refuse, tell
 
-BACKLOG = 1024
+BACKLOG = 16_384
+"""Connections that wait to be accepted, as far as the system grants (`somaxconn`): all who follow
+come back at once after a restart, and who finds the queue full tries again ever later."""
+ACCEPTED_MAX = 64
+REST_S = 1.0
 
 log = structlog.get_logger()
 
 
-async def answering(runner: web.AppRunner, listener: socket.socket) -> asyncio.Server:
+class Site:
+    """What takes in those who come to a socket, many in one turn of the loop.
+
+    uvloop's own server takes in one: a gateway that tells thousands something has long turns, and
+    those who come meanwhile would wait for as many of them as there are before them.
+    """
+
+    def __init__(self, listener: socket.socket, connected: Callable[[], asyncio.Protocol]) -> None:
+        self._listener = listener
+        self._connected = connected
+        self._loop = asyncio.get_running_loop()
+        self._taken_in: set[asyncio.Task[object]] = set()
+        self._resting: asyncio.TimerHandle | None = None
+        self._open()
+
+    def close(self) -> None:
+        """Nobody is taken in any more."""
+        if self._resting is not None:
+            self._resting.cancel()
+        self._loop.remove_reader(self._listener)
+        self._listener.close()
+
+    def _open(self) -> None:
+        self._loop.add_reader(self._listener, self._accept)
+
+    def _accept(self) -> None:
+        for _ in range(ACCEPTED_MAX):
+            try:
+                connection, _ = self._listener.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                return
+            except OSError as error:  # Too many files are open: that takes time to change.
+                log.warning("accept_failed", reason=str(error), remedy="canopy doctor")
+                self._loop.remove_reader(self._listener)
+                self._resting = self._loop.call_later(REST_S, self._open)
+                return
+            connection.setblocking(False)
+            taking = self._loop.connect_accepted_socket(self._connected, connection)
+            task = self._loop.create_task(taking)
+            self._taken_in.add(task)
+            task.add_done_callback(self._taken_in.discard)
+
+
+def answering(runner: web.AppRunner, listener: socket.socket) -> Site:
     """What answers on *listener* with the application of *runner*, which has been set up."""
     manager = cast("web.Server", runner.server)
     loop = asyncio.get_running_loop()
@@ -30,7 +78,7 @@ async def answering(runner: web.AppRunner, listener: socket.socket) -> asyncio.S
     def connected() -> Protocol:
         return Protocol(manager, loop=loop, access_log=None)  # type: ignore[arg-type]  # no log
 
-    return await loop.create_server(connected, sock=listener, backlog=BACKLOG)
+    return Site(listener, connected)
 
 
 class Protocol(web.RequestHandler):

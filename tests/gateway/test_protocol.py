@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
+import socket
+from contextlib import ExitStack
 from urllib.parse import urlsplit
 
 import pytest
+import uvloop
 from structlog.testing import capture_logs
 
+from gateway.protocol import ACCEPTED_MAX, Site
 from tests.canopy import Canopy
 from tests.logs import DEADLINE_S
 
@@ -69,3 +74,62 @@ async def test_a_body_that_is_not_encoded_as_it_says_is_no_alarm(
     assert b" 400 " in head.splitlines()[0]
     assert json.loads(body)["code"] == "invalid_body"
     assert caplog.records == []
+
+
+class Guest(asyncio.Protocol):
+    """One who comes in and says nothing."""
+
+
+def test_many_who_come_are_taken_in_at_one_turn() -> None:
+    """Turns are long for who has thousands to tell something; uvloop itself takes in one."""
+
+    async def turns(count: int) -> int:
+        came: list[Guest] = []
+
+        def connected() -> Guest:
+            came.append(Guest())
+            return came[-1]
+
+        listener = socket.create_server(("127.0.0.1", 0), backlog=count)
+        listener.setblocking(False)
+        site = Site(listener, connected)
+        with ExitStack() as stack:
+            for _ in range(count):
+                stack.enter_context(socket.create_connection(listener.getsockname()))
+            turn = 0
+            while len(came) < count and turn <= count:
+                await asyncio.sleep(0)
+                turn += 1
+        site.close()
+        return turn
+
+    assert uvloop.run(turns(ACCEPTED_MAX)) < ACCEPTED_MAX / 4
+
+
+async def test_who_cannot_be_taken_in_waits_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a process that may open no file, no turn is taken up by those who wait."""
+    monkeypatch.setattr("gateway.protocol.REST_S", 0.05)
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setblocking(False)
+    came: list[Guest] = []
+
+    def connected() -> Guest:
+        came.append(Guest())
+        return came[-1]
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    site = Site(listener, connected)
+    with socket.create_connection(listener.getsockname()), capture_logs() as logged:
+        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+        try:
+            await asyncio.sleep(0.12)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        turned_away = len(came)
+        await asyncio.sleep(0.1)
+    site.close()
+
+    assert (turned_away, len(came)) == (0, 1)
+    assert 1 <= len(logged) <= 4
+    assert {line["event"] for line in logged} == {"accept_failed"}
