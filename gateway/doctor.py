@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
-import resource
 import shutil
 import socket
 import stat
@@ -33,6 +32,7 @@ from bus.notary import attested
 from bus.program import VERSION_MIN, BrokerUnusable, binary, dotted, version
 from bus.server import kept_endpoint
 from bus.topology import Unfit, check_server, check_servers
+from gateway.descriptors import granted
 from gateway.surroundings import FORGETFUL, REMOTE, existing, hazards, volume
 from schemas.configuration import Configuration
 from schemas.settings import GIB, MIB, Settings
@@ -42,7 +42,8 @@ State = Literal["ok", "warn", "fail"]
 FSYNC_SLOW_S = 0.05
 CLOCK_JUMP_S = 0.05
 CLOCK_LOOK_S = 0.2
-FILES_MIN = 4096
+FILES_SPARE = 1000
+"""For everything else that a node has open."""
 ASK_S = 3.0
 PACKAGES = {
     "git": "git",
@@ -79,7 +80,7 @@ async def examine(configuration: Configuration) -> list[Finding]:
         await _broker(settings, held_by),
         await asyncio.to_thread(_log, settings),
         await asyncio.to_thread(_port, settings, held_by),
-        _open_files(),
+        _open_files(settings),
         _packages(),
     ]
 
@@ -318,13 +319,13 @@ def _occupant(port: int) -> str:
     return ""
 
 
-def _open_files() -> Finding:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    text = f"{soft} at once"
-    if soft < FILES_MIN:
-        remedy = f"ulimit -n {min(hard, 65536) if hard > 0 else 65536}"
-        return Finding("open files", "warn", f"{text}: too few for many live clients", remedy)
-    return Finding("open files", "ok", text)
+def _open_files(settings: Settings) -> Finding:
+    """Every live client is one; a node asks for as many as it may have."""
+    most, clients = granted(), settings.live_clients_max
+    if most < clients + FILES_SPARE:
+        what = f"{most} at most: too few for {clients} live clients (live_clients_max)"
+        return Finding("open files", "warn", what, f"ulimit -Hn {clients + FILES_SPARE}, as root")
+    return Finding("open files", "ok", f"{most} at most")
 
 
 def _packages() -> Finding:

@@ -135,28 +135,35 @@ async def credentials(directory: Path, url: str, setup_code: str) -> dict[str, s
     """The headers of the owner: registered now, or kept beside the log since last time."""
     kept = directory / "bench.json"
     if setup_code and not await asyncio.to_thread(kept.exists):
-        key = await _owned(url, setup_code)
+        key = await registered(url, "owner", setup_code)
         await asyncio.to_thread(kept.write_text, json.dumps({"X-API-Key": key}))
     headers: dict[str, str] = json.loads(await asyncio.to_thread(kept.read_text))
     return headers
 
 
-async def _owned(url: str, setup_code: str) -> str:
-    """A key with every scope, of an owner who registers now."""
-    login = {"username": "owner", "password": PASSWORD}
+async def registered(
+    url: str, username: str, setup_code: str = "", headers: Mapping[str, str] | None = None
+) -> str:
+    """A key with every scope, of an account that registers now: with a code, or with the *headers*
+    of the owner."""
+    login = {"username": username, "password": PASSWORD}
+    draft = login | {"setup_code": setup_code}
     async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as http:
-        await _posted(http, f"{url}/api/v1/register", login | {"setup_code": setup_code})
-        session = await _posted(http, f"{url}/api/v1/session", login)
+        account = await _posted(http, f"{url}/api/v1/register", draft, headers)
+        known = f"after_seq={account['seq']}"
+        session = await _posted(http, f"{url}/api/v1/session?{known}", login)
         http.headers["X-CSRF-Token"] = session["csrf_token"]
         key = await _posted(http, f"{url}/api/v1/keys", {"permissions": get_args(Scope)})
     return str(key["api_key"])
 
 
-async def _posted(http: aiohttp.ClientSession, url: str, body: Any) -> dict[str, Any]:
+async def _posted(
+    http: aiohttp.ClientSession, url: str, body: Any, headers: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """What a wish is answered that is granted; made again while the actors are still starting."""
     async with asyncio.timeout(START_S):
         while True:
-            async with http.post(url, json=body) as response:
+            async with http.post(url, json=body, headers=headers) as response:
                 answer: dict[str, Any] = await response.json()
                 if response.status == 201:
                     return answer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from random import uniform
 
 import aiohttp
 import orjson
@@ -14,7 +15,7 @@ from gateway.cli.filters import Filter
 from gateway.cli.history import unfollowed
 from gateway.cli.sentences import Frame
 
-BACKOFF_S = (0.1, 0.25, 0.5, 1.0)
+BACKOFF_S = (0.2, 0.5, 1.0, 2.0)
 REFUSALS = {
     4401: ("The key holds no longer.", "`canopy key create` makes a new one."),
     4403: ("The account may not follow the log any more.", "Ask the owner of the workspace."),
@@ -48,7 +49,8 @@ class Following:
             if not self._alone:
                 self._alone = True
                 self._tell("The node went away; waiting for it.")
-            await asyncio.sleep(BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])
+            longest_s = BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)]
+            await asyncio.sleep(longest_s * uniform(0.5, 1.0))  # All who follow were cut off.
             attempt += 1
 
     async def _connected(self) -> AsyncIterator[Frame]:

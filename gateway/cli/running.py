@@ -35,6 +35,7 @@ from gateway.cli import journal
 from gateway.cli.call import URL
 from gateway.cli.exits import Exit, Failure
 from gateway.cli.terminal import Terminal, facts, line
+from gateway.descriptors import ask_for_all
 from schemas.settings import Settings
 
 Process = Literal["whole", "nats", "actors", "gateway"]
@@ -53,6 +54,7 @@ def run(process: Process, settings: Settings, terminal: Terminal) -> None:
         "actors": lambda: node.run_actors(settings),
         "gateway": lambda: node.run_gateway(settings, announce),
     }
+    ask_for_all()
     journal.configure(settings)
     with failures(settings), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_until_asked(mains[process]))

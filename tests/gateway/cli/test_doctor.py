@@ -12,6 +12,7 @@ import pytest
 from bus.alarm import Fault, sound
 from bus.roles import accounts, passwords
 from gateway.cli.exits import Exit
+from gateway.descriptors import granted
 from gateway.doctor import Finding, examine, size
 from gateway.surroundings import existing, hazards, volume
 from schemas.configuration import load
@@ -112,6 +113,14 @@ def test_a_missing_broker_is_a_failure(tmp_path: Path) -> None:
 
     assert finding.state == "fail"
     assert "/nowhere/nats-server" in finding.remedy
+
+
+def test_too_few_open_files_for_the_clients_there_may_be_are_told(tmp_path: Path) -> None:
+    (few,) = found("open files", data_directory=tmp_path, port=0, live_clients_max=granted())
+    (enough,) = found("open files", data_directory=tmp_path, port=0, live_clients_max=10)
+
+    assert (few.state, enough.state) == ("warn", "ok")
+    assert "live_clients_max" in few.what
 
 
 def test_a_taken_port_is_a_failure_that_names_who_has_it(tmp_path: Path) -> None:
