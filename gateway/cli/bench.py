@@ -38,6 +38,7 @@ class Measure(StrEnum):
     PAGE = "page"
     START = "start"
     REBUILD = "rebuild"
+    LAG = "lag"
     PARQUET = "parquet"
     PAST = "past"
     SQL = "sql"
@@ -45,6 +46,7 @@ class Measure(StrEnum):
     PRIVATE = "private"
     CHAOS = "chaos"
     PARTINGS = "partings"
+    STORM = "storm"
     KILLS = "kills"
     CUTS = "cuts"
     FLIPS = "flips"
@@ -55,7 +57,7 @@ class Measure(StrEnum):
     FAIR = "fair"
 
 
-HARD = (Measure.CHAOS, Measure.PARTINGS)
+HARD = (Measure.CHAOS, Measure.PARTINGS, Measure.STORM)
 LONG = (
     *HARD, Measure.KILLS, Measure.CUTS, Measure.FLIPS, Measure.ERASE, Measure.SOAK, Measure.SCALE,
     Measure.CLUSTER, Measure.FAIR,

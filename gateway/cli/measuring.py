@@ -17,6 +17,7 @@ from gateway.bench.erase import erase
 from gateway.bench.fair import fair
 from gateway.bench.flips import flips
 from gateway.bench.kills import kills
+from gateway.bench.lag import lag
 from gateway.bench.live import live
 from gateway.bench.marks import marks
 from gateway.bench.namespaces import NoNamespaces
@@ -35,6 +36,7 @@ from gateway.bench.soak import soak
 from gateway.bench.sockets import sockets
 from gateway.bench.sql import sql
 from gateway.bench.start import start
+from gateway.bench.storm import NoFiles, storm
 from gateway.bench.volume import NoVolume
 from gateway.cli.exits import Exit, Failure
 
@@ -49,6 +51,7 @@ class Extent:
     sockets: int
     chaos: int
     partings: int
+    storm: int
     kills: int
     cuts: int
     flips: int
@@ -58,8 +61,8 @@ class Extent:
     fair: int
 
 
-FULL = Extent(1_000_000, 3, 5.0, 2_000, 200, 10_000, 1_000, 50, 1_000, 50, 86_400, 20, 600)
-QUICK = Extent(20_000, 1, 1.0, 200, 5, 200, 10, 2, 20, 2, 20, 1, 5)
+FULL = Extent(1_000_000, 3, 5.0, 2_000, 200, 10_000, 10_000, 1_000, 50, 1_000, 50, 86_400, 20, 600)
+QUICK = Extent(20_000, 1, 1.0, 200, 5, 200, 500, 10, 2, 20, 2, 20, 1, 5)
 
 Measure = Callable[[Path, Extent], Awaitable[Report]]
 """Given the directory to work in: one below it of its own, or `log`, which holds the long log."""
@@ -75,11 +78,13 @@ MEASURES: Mapping[str, Measure] = {
     "page": lambda folder, extent: page(folder / "log", extent.events),
     "start": lambda folder, extent: start(folder / "log", extent.events, extent.rounds),
     "rebuild": lambda folder, extent: rebuild(folder / "log", extent.events, extent.rounds),
+    "lag": lambda folder, extent: lag(folder / "log", extent.events),
     "chaos": lambda folder, extent: chaos(folder / "chaos", extent.chaos),
     "parquet": lambda folder, extent: parquet(folder / "log", extent.events, extent.rounds),
     "sql": lambda folder, extent: sql(folder / "log", extent.events, extent.rounds, extent.seconds),
     "past": lambda folder, extent: past(folder / "log", extent.events),
     "partings": lambda folder, extent: partings(folder / "partings", extent.partings),
+    "storm": lambda folder, extent: storm(folder / "storm", extent.storm),
     "kills": lambda folder, extent: kills(folder / "kills", extent.kills),
     "flips": lambda folder, extent: flips(folder / "flips", extent.flips),
     "marks": lambda folder, extent: marks(
@@ -99,7 +104,7 @@ def measure(name: str, folder: Path, extent: Extent) -> Report:
         directory.mkdir(parents=True, exist_ok=True)
     try:
         return asyncio.run(_awaited(MEASURES[name](folder, extent)))
-    except (NoVolume, NoNamespaces) as error:
+    except (NoVolume, NoNamespaces, NoFiles) as error:
         raise Failure(Exit.USAGE, f"{name}: {error}", error.remedy) from error
     except (NoStart, Unfound) as error:
         raise Failure(Exit.UNAVAILABLE, f"{name}: {error}", "canopy doctor") from error

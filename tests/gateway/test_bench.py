@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.bench import hearing, posting
+from gateway.bench.lag import lag
 from gateway.bench.live import live
 from gateway.bench.node import NoStart, ready
 from gateway.bench.page import page
@@ -19,6 +20,7 @@ from gateway.bench.rebuild import rebuild
 from gateway.bench.report import Figure, Report, middle, quantile
 from gateway.bench.sockets import sockets
 from gateway.bench.start import start
+from gateway.bench.storm import NoFiles, storm
 from gateway.bench.wires import Ear, request_bytes
 from tests.canopy import Canopy
 
@@ -63,14 +65,33 @@ async def test_sockets_are_weighed(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+async def test_all_who_are_cut_off_at_once_are_counted_back(tmp_path: Path) -> None:
+    found = figures(await storm(tmp_path, count=60, lull_s=0.2, spread_s=0.3))
+
+    assert found["the last is back"] >= found["half are back"] > 0
+    assert found["commits that each was to hear"] > 1
+    assert (found["missed"], found["doubled"], found["followers that heard out of order"]) == (
+        0, 0, 0,
+    )  # fmt: skip
+
+
+async def test_more_sockets_than_open_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(NoFiles, match="100000000 sockets"):
+        await storm(tmp_path, count=100_000_000)
+
+
+@pytest.mark.slow
 async def test_a_long_log_is_written_once_and_measured_four_ways(tmp_path: Path) -> None:
     folded = figures(await rebuild(tmp_path, EVENTS, rounds=1))
     paged = figures(await page(tmp_path, EVENTS, requests=5))
     started = figures(await start(tmp_path, EVENTS, rounds=1))
+    late = figures(await lag(tmp_path, EVENTS))
     packed = figures(await parquet(tmp_path, EVENTS, rounds=1))
 
     assert folded["folded"] > 0
     assert paged["p50"] > 0
+    assert late["told to come again"] > 0
+    assert (late["reads without what was written"], late["other refusals"]) == (0, 0)
     assert (packed["from Parquet"] > 0, packed["tables that differ"]) == (True, 0)
     assert started[f"node of {EVENTS:,} events"] > 0
 
