@@ -17,6 +17,7 @@ from pathlib import Path
 from time import monotonic
 
 from aiohttp import web
+from aiohttp.web_app import _cached_build_middleware as applications
 
 from actors.projection_folder import Locked
 from actors.rooms import statements
@@ -122,6 +123,7 @@ async def _answer(
         site.close()
         gateway.live.stop()
         await _cleared(runner, settings.shutdown_timeout_s + CLOSE_S)
+        applications.cache_clear()  # aiohttp keeps those that have ended, with all they hold.
 
 
 async def _cleared(runner: web.AppRunner, timeout_s: float) -> None:

@@ -291,8 +291,10 @@ def settle_down() -> None:
     """Keep the collector from looking at everything again and again.
 
     What a start leaves behind lives as long as the process; looking through it stopped the loop
-    for 35 ms now and then (docs/explanation/performance.md).
+    for 35 ms now and then (docs/explanation/performance.md). What an earlier start left behind,
+    before the broker went, is thawed first: of what is frozen nothing is ever collected.
     """
+    gc.unfreeze()
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS, RARELY, RARELY)

@@ -9,6 +9,7 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
+from weakref import WeakSet
 
 import aiohttp
 import psutil
@@ -16,6 +17,7 @@ import pytest
 
 from bus.server import Broker, kept_endpoint
 from bus.wire import dial
+from gateway.reads import Reads
 from tests.canopy import Caller, running
 
 DEADLINE_S = 30.0
@@ -80,6 +82,29 @@ async def posted_when_there(caller: Caller) -> str:
                 return await posted(caller)
             except (aiohttp.ClientError, OSError):
                 await asyncio.sleep(0.05)
+
+
+async def test_a_gateway_that_has_lost_its_broker_is_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its tables and its routes: else each death of a broker costs the next one a megabyte."""
+    alive: WeakSet[Reads] = WeakSet()
+    opened = Reads.open
+
+    async def seen(reads: Reads) -> None:
+        alive.add(reads)
+        await opened(reads)
+
+    monkeypatch.setattr(Reads, "open", seen)
+    async with running(tmp_path) as canopy:
+        ann = await canopy.register("ann")
+        for _ in range(2):
+            broker = broker_pid(tmp_path)
+            os.kill(broker, signal.SIGKILL)
+            await next_broker_pid(tmp_path, broker)
+            await posted_when_there(ann)
+
+        assert len(alive) == 1
 
 
 async def test_a_frozen_broker_does_not_hold_up_the_end(
