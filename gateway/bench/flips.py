@@ -3,7 +3,8 @@
 A small node is written once, with all that a node keeps, and left in three ways (`resting`). Each
 round takes a copy of it, damages one thing in it at random (`damage`) and starts a whole node on it
 (`looking`). What was damaged must be reported, or have changed nothing: everything is there, and
-what it was. And whatever can be read must be what was written.
+what it was. And whatever can be read must be what was written; of a log that has lost something,
+and says so, what stood before that.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from random import Random
 from typing import Any, Literal
 
 from gateway.bench.damage import FILES, damaged
-from gateway.bench.looking import Answers, Seen, looked
+from gateway.bench.looking import Seen, looked
 from gateway.bench.report import Figure, Report
-from gateway.bench.resting import LEFT, Rest, written
+from gateway.bench.resting import LEFT, Rest, Said, written
 
 Verdict = Literal["reported", "harmless", "unnoticed"]
 CACHED = "snapshot "
@@ -69,10 +70,15 @@ def _figures(target: str, outcomes: Counter[tuple[str, str]]) -> tuple[Figure, .
     )
 
 
-def judged(seen: Seen, said: Answers) -> tuple[Verdict, tuple[str, ...]]:
+def judged(seen: Seen, said: Said) -> tuple[Verdict, tuple[str, ...]]:
     """Whether the damage was reported, and the names of what was read that was never written."""
-    wrong = tuple(name for name, one in seen.read.items() if said.get(name) != one)
+    wrong = tuple(name for name, one in seen.read.items() if one not in said.get(name, ()))
     if seen.reported:
         return "reported", wrong
-    lacking = [one for one in said if one not in seen.read and not one.startswith(CACHED)]
-    return ("unnoticed" if wrong or lacking or seen.fell else "harmless"), wrong
+    changed = [name for name, one in seen.read.items() if one != said.get(name, (None,))[-1]]
+    lacking = [
+        name
+        for name, (*_, now) in said.items()
+        if now is not None and name not in seen.read and not name.startswith(CACHED)
+    ]
+    return ("unnoticed" if changed or lacking or seen.fell else "harmless"), wrong

@@ -151,7 +151,7 @@ async def answers(node: Up, owner: Owner, knobs: Settings, read: dict[str, Any])
     """*read* holds all that *owner* can read: over HTTP, from the log, and of the snapshots."""
     async with aiohttp.ClientSession(node.url, headers=owner.headers) as http:
         for path in owner.paths:
-            read |= _items(path, await _answered(http, path))
+            read |= await page(http, path)
     endpoint = await located(knobs)
     async with wired(endpoint, "notary", knobs) as wire:
         await _stored(JetStreamLog(wire, knobs, ""), read)
@@ -160,6 +160,11 @@ async def answers(node: Up, owner: Owner, knobs: Settings, read: dict[str, Any])
         for noun, key in owner.folded:
             if (snapshot := await bucket.load(noun, key)) is not None:
                 read[f"snapshot {noun}.{key}"] = snapshot
+
+
+async def page(http: aiohttp.ClientSession, path: str) -> Answers:
+    """What there is on the page at *path*, by name."""
+    return _items(path, await _answered(http, path))
 
 
 async def _answered(http: aiohttp.ClientSession, path: str) -> dict[str, Any]:

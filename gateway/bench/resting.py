@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from typing import Any
 import aiohttp
 
 from gateway.bench.damage import BLOCKS
-from gateway.bench.looking import AGAIN_S, ROUND_S, Answers, Owner, answers, running, settings
+from gateway.bench.looking import AGAIN_S, ROUND_S, Answers, Owner, answers, page, running, settings
 from gateway.bench.node import credentials
 from gateway.node import Up
 from schemas.settings import Settings
@@ -32,12 +33,16 @@ EDITS = 5
 LEFT = ("stopped", "killed", "unindexed")
 
 
+Said = Mapping[str, tuple[Any, ...]]
+"""What may be read, by name: what it once was, and at last what it is; None when it is no more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Left:
-    """A data directory as it was left, and what the node answered then."""
+    """A data directory as it was left, and what the node answered until then."""
 
     directory: Path
-    said: Answers
+    said: Said
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +60,18 @@ async def written(directory: Path) -> Rest:
     data, copies = directory / "data", directory / "copies"
     copies.mkdir(parents=True)
     knobs = settings(data)
+    once: dict[str, list[Any]] = defaultdict(list)
     stopped: dict[str, Any] = {}
     killed: dict[str, Any] = {}
     async with running(knobs) as node:
         headers = await credentials(directory, node.url, node.setup_code)
         async with aiohttp.ClientSession(node.url, headers=headers) as http:
-            owner, taken_back = await _begun(http, headers)
+            owner, taken_back = await _begun(http, headers, once)
     shutil.copytree(data, copies / "older")
     async with _visited(knobs, owner) as (node, http):
         await _said(http, owner.private, NEWER)
         await _done(http, "DELETE", taken_back)
-        await _erased(http)
+        await _destroyed(http)
         await answers(node, owner, knobs, stopped)
     shutil.copytree(data, copies / "stopped")
     async with _visited(knobs, owner) as (node, http):
@@ -75,8 +81,13 @@ async def written(directory: Path) -> Rest:
         shutil.copytree(data, copies / "killed", ignore=shutil.ignore_patterns(".*"))
     shutil.copytree(copies / "killed", copies / "unindexed")
     (copies / "unindexed" / BLOCKS / "index.db").unlink(missing_ok=True)
-    said = zip(LEFT, (stopped, killed, killed), strict=True)
-    return Rest(owner, copies / "older", {name: Left(copies / name, one) for name, one in said})
+    now = zip(LEFT, (stopped, killed, killed), strict=True)
+    left = {name: Left(copies / name, _told(once, read)) for name, read in now}
+    return Rest(owner, copies / "older", left)
+
+
+def _told(once: Mapping[str, list[Any]], read: Answers) -> Said:
+    return {name: (*once.get(name, ()), read.get(name)) for name in once.keys() | read.keys()}
 
 
 @asynccontextmanager
@@ -91,14 +102,15 @@ async def _visited(
         yield node, http
 
 
-async def _begun(http: aiohttp.ClientSession, headers: dict[str, str]) -> tuple[Owner, str]:
-    """The owner of a new node, who has said some things there; and what is going to be deleted."""
+async def _begun(
+    http: aiohttp.ClientSession, headers: dict[str, str], once: dict[str, list[Any]]
+) -> tuple[Owner, str]:
+    """The owner of a new node, who has said some things there; and what is going to be deleted.
+    *once* holds what they were before that and before they were changed."""
     draft = {"name": "ours", "type": "private"}
     private = (await _done(http, "POST", f"{API}/channels", draft))["channel"]["id"]
     first, second, *_ = await _said(http, private, OLDER)
     ours = f"{API}/channels/{private}"
-    for nth in range(EDITS):
-        await _done(http, "PATCH", f"{ours}/messages/{first}", {"content": f"Edit {nth}."})
     paths = (
         f"{API}/channels/general/messages?limit=200",
         f"{ours}/messages?limit=200",
@@ -106,6 +118,12 @@ async def _begun(http: aiohttp.ClientSession, headers: dict[str, str]) -> tuple[
         f"{ours}/members",
         f"{API}/log?after=0&limit=500",
     )
+    for nth in range(EDITS):
+        for path in paths[1:3]:
+            for name, one in (await page(http, path)).items():
+                once[name].append(one)
+        await _done(http, "PATCH", f"{ours}/messages/{first}", {"content": f"Edit {nth}."})
+    once[f"message {second}"] = [_erased(one) for one in once[f"message {second}"]]
     owner = Owner(headers, private, paths, (("message", f"{private}.{first}"),))
     return owner, f"{ours}/messages/{second}"
 
@@ -120,7 +138,13 @@ async def _said(http: aiohttp.ClientSession, private: str, pairs: int) -> list[s
     return said
 
 
-async def _erased(http: aiohttp.ClientSession) -> None:
+def _erased(message: dict[str, Any]) -> dict[str, Any]:
+    """*message* as it is shown where its deletion is not known, and its key is destroyed."""
+    gone = {"content": "", "attachments": [], "security": {}, "crypto_state": "erased"}
+    return message | gone
+
+
+async def _destroyed(http: aiohttp.ClientSession) -> None:
     """What was deleted is erased, and the tables know it."""
     async with asyncio.timeout(ROUND_S):
         while True:
