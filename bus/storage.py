@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from threading import Lock
 from time import monotonic, sleep
 from typing import Protocol
 
@@ -51,7 +52,7 @@ class Storage(Protocol):
 
     def hold(self, name: str) -> bool:
         """Whether *name* is this holder's alone from now on, until `close`: nobody else's `hold`
-        of it succeeds meanwhile, in any process."""
+        of it succeeds meanwhile, in any process. After `close` it never is."""
 
     def locked(self, name: str, *, shared: bool = False) -> AbstractContextManager[None]:
         """*name* is this holder's alone as long as the block lasts, or, *shared*, nobody's alone.
@@ -71,6 +72,8 @@ class Directory:
             sync_directory(path.parent)
         self._open: dict[str, int] = {}
         self._held: list[int] = []
+        self._closed = False
+        self._holding = Lock()
 
     def names(self) -> list[str]:
         return sorted(one.name for one in self.path.iterdir() if not one.name.startswith("."))
@@ -103,14 +106,17 @@ class Directory:
             os.close(descriptor)
 
     def hold(self, name: str) -> bool:
-        descriptor = os.open(self.path / f".{name}.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            return False
-        self._held.append(descriptor)
-        return True
+        with self._holding:
+            if self._closed:  # A thread that nobody waits for any more: nobody would let go of it.
+                return False
+            descriptor = os.open(self.path / f".{name}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+                return False
+            self._held.append(descriptor)
+            return True
 
     @contextmanager
     def locked(self, name: str, *, shared: bool = False) -> Iterator[None]:
@@ -122,10 +128,12 @@ class Directory:
             os.close(descriptor)
 
     def close(self) -> None:
-        for descriptor in (*self._open.values(), *self._held):
-            os.close(descriptor)
-        self._open.clear()
-        self._held.clear()
+        with self._holding:
+            self._closed = True
+            for descriptor in (*self._open.values(), *self._held):
+                os.close(descriptor)
+            self._open.clear()
+            self._held.clear()
 
     def _descriptor(self, name: str) -> int:
         """The file, open for writing; a new one is durably there."""

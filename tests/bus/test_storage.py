@@ -83,6 +83,15 @@ def test_a_name_is_held_once(opened: Opened) -> None:
     other.close()
 
 
+def test_who_has_let_go_holds_nothing_later(opened: Opened) -> None:
+    """A thread may come to it after everybody has gone who would let go of it again."""
+    one, other = opened("held"), opened("held")
+    one.close()
+
+    assert (one.hold("slot"), other.hold("slot")) == (False, True)
+    other.close()
+
+
 def test_files_are_private(tmp_path: Path) -> None:
     directory = Directory(tmp_path / "private")
     directory.append("one", b"x")

@@ -74,6 +74,7 @@ class SimulatedStorage:
         self._disk = disk
         self._path = path
         self._files = files
+        self._closed = False
 
     def names(self) -> list[str]:
         return sorted(self._files)
@@ -104,7 +105,7 @@ class SimulatedStorage:
         """Nothing is ever open."""
 
     def hold(self, name: str) -> bool:
-        return self._disk.held((self._path, name), self)
+        return not self._closed and self._disk.held((self._path, name), self)
 
     @contextmanager
     def locked(self, name: str, *, shared: bool = False) -> Iterator[None]:
@@ -112,6 +113,7 @@ class SimulatedStorage:
         yield
 
     def close(self) -> None:
+        self._closed = True
         self._disk.let_go(self)
 
 
