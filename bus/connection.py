@@ -221,3 +221,12 @@ async def _closed(client: Client) -> None:
     with suppress(*GONE):
         async with asyncio.timeout(CLOSE_TIMEOUT_S):
             await heeding(client.close())
+    _heard_out(client)
+
+
+def _heard_out(client: Client) -> None:
+    """How *client* ended to read has been asked for: nats-py does not, and asyncio would complain
+    of that whenever the client is collected."""
+    reading = client._reading_task  # noqa: SLF001  # no other way
+    if reading is not None and reading.done() and not reading.cancelled():
+        reading.exception()

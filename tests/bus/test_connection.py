@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 
 import pytest
+from nats.aio.client import Client
 
 from bus.client import heeding
-from bus.connection import connected, located, wired
+from bus.connection import _heard_out, connected, located, wired
 from bus.roles import Endpoint
 from bus.server import Broker, broker
 from bus.wire import BrokerLost
@@ -30,6 +32,22 @@ async def test_what_one_role_says_another_hears(running: Broker, settings: Setti
         message = await heard.next_msg(timeout=5)
 
     assert message.data == b"ann"
+
+
+async def test_how_a_reader_ended_is_no_surprise_later(caplog: pytest.LogCaptureFixture) -> None:
+    """nats-py writes to a connection that is gone, and asks nobody what came of it."""
+
+    async def end() -> None:
+        raise RuntimeError("the handler is closed")
+
+    client = Client()
+    client._reading_task = asyncio.create_task(end())
+    await asyncio.sleep(0)
+    _heard_out(client)
+    del client
+    gc.collect()
+
+    assert "never retrieved" not in caplog.text
 
 
 async def test_a_broker_that_dies_is_raised(running: Broker, settings: Settings) -> None:
