@@ -56,7 +56,7 @@ def fitting(settings: Settings, directory: Path) -> str:
             f"not started, and has touched nothing: {remedy}"
         )
     note = directory / KEPT
-    before = numbered(note.read_text("ascii")) if note.exists() else own
+    before = _kept(note) or own
     if own[:2] < before[:2]:
         raise BrokerUnusable(
             f"{program} is nats-server {dotted(own)}, and {dotted(before)} has written this log; "
@@ -65,6 +65,16 @@ def fitting(settings: Settings, directory: Path) -> str:
     if own != before or not note.exists():
         written(note, dotted(own))
     return program
+
+
+def _kept(note: Path) -> Version | None:
+    """The version that is noted; None before the first start."""
+    try:
+        return numbered(note.read_text("ascii"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise BrokerUnusable(f"{note} is damaged: remove it") from error
 
 
 def version(program: str) -> Version:

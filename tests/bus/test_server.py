@@ -277,6 +277,19 @@ async def test_an_unfit_server_is_refused_before_it_touches_anything(
     assert not Path(f"{odd.nats_server}.started").exists()
 
 
+@pytest.mark.parametrize("text", [b"", b"2.15.\xb1"])
+async def test_a_noted_version_that_cannot_be_read_is_named(
+    settings: Settings, text: bytes
+) -> None:
+    note = settings.data_directory / "nats" / "version"
+    note.parent.mkdir(parents=True)
+    note.write_bytes(text)
+
+    with pytest.raises(BrokerUnusable, match="version is damaged: remove it"):
+        async with broker(settings):
+            pass
+
+
 async def test_a_newer_server_goes_on_and_is_remembered(settings: Settings, tmp_path: Path) -> None:
     async with broker(settings) as first:
         pass
