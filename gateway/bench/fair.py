@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
@@ -160,8 +160,9 @@ async def _far(endpoint: Endpoint, way_s: float) -> AsyncIterator[Endpoint]:
             writer.write(data)
 
     async def carried(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(1 << 16):
-            loop.call_later(way_s, written, writer, data)
+        with suppress(ConnectionError):
+            while data := await reader.read(1 << 16):
+                loop.call_later(way_s, written, writer, data)
         loop.call_later(way_s, writer.close)
 
     async def call(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
