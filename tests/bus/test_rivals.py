@@ -47,23 +47,22 @@ async def test_who_has_lost_goes_first() -> None:
 
 async def test_those_who_have_lost_go_in_that_order() -> None:
     """And who loses again keeps its place."""
-    went: list[int] = []
+    with ExitStack() as leaving:
+        places = [leaving.enter_context(one.place(*M1)) for one in heard_by_all(3)]
+        async with asyncio.TaskGroup() as group:
+            await places[0].line_up()
+            second = group.create_task(places[1].line_up())
+            await asyncio.sleep(0)
+            group.create_task(places[2].line_up())
+            await asyncio.sleep(0)
+            await places[0].line_up()
+            waiting = [place.others_wait for place in places]
+            places[0].__exit__()
+            waiting += [place.others_wait for place in places[1:]]
+            await second
+            places[1].__exit__()
 
-    async def lose(nth: int, one: Rivals) -> None:
-        with one.place(*M1) as place:
-            await place.line_up()
-            await place.line_up()
-            went.append(nth)
-
-    everybody = heard_by_all(5)
-    with everybody[0].place(*M1) as first:
-        await first.line_up()
-        waiting = [asyncio.create_task(lose(nth, one)) for nth, one in enumerate(everybody[1:])]
-        await asyncio.sleep(0)
-        assert went == []
-    await asyncio.gather(*waiting)
-
-    assert went == [0, 1, 2, 3]
+    assert waiting == [False, True, True, False, True]
 
 
 async def test_other_aggregates_have_other_queues() -> None:
