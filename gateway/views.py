@@ -164,6 +164,16 @@ def posted(
     return message(row, directory)
 
 
+def version(row: View) -> View:
+    """What a message said from `edited_at` on (`actors.message.queries.history`)."""
+    return {
+        "content": row["content"],
+        "attachments": [attachment(one) for one in row["attachments"]],
+        "edited_at": row["edited_at"],
+        "crypto_state": row["state"],
+    }
+
+
 def attachment(stored: View) -> View:
     """A reference to a file, with every field."""
     return {

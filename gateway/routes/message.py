@@ -97,10 +97,7 @@ async def read_history(call: Call) -> Reply:
     """What a message said before each edit, and what it says now."""
     message_id = call.path["message_id"]
     versions = await history.versions(call, call.channel.id, message_id)
-    told = [
-        {**one, "attachments": [views.attachment(a) for a in one["attachments"]]}
-        for one in versions
-    ]
+    told = [views.version(one) for one in versions]
     return Reply({"message_id": message_id, "versions": told, "count": len(told)})
 
 

@@ -10,6 +10,14 @@ from gateway.shapes.form import WHOLE, Body, Change, IdText, Query, Seq, Shape, 
 from schemas.message import MessageType, Reaction
 from schemas.text import SEEN, LegibleFile
 
+CryptoState = Annotated[
+    Literal["plaintext", "sealed", "erased"],
+    Field(
+        description="How the node keeps what it says: sealed in private channels; erased when its "
+        "key was destroyed, and nothing is left of it."
+    ),
+]
+
 
 class AttachmentDraft(Body):
     """A reference to a file. Several spellings are understood; the first that is there counts."""
@@ -169,10 +177,7 @@ class MessageShape(Shape):
     mentions: list[str] = Field(description="Account ids.")
     security: dict[str, Any]
     origin_peer: str = Field(description="The node where it was posted.")
-    crypto_state: Literal["plaintext", "sealed", "erased"] = Field(
-        description="How the node keeps what it says: sealed in private channels; erased when its "
-        "key was destroyed, and nothing is left of it."
-    )
+    crypto_state: CryptoState
     seq: Seq = Field(description="Where in the log it was posted; orders a channel.")
 
 
@@ -218,6 +223,7 @@ class Version(Shape):
     content: str
     attachments: list[AttachmentShape]
     edited_at: Time
+    crypto_state: CryptoState
 
 
 class History(Shape):

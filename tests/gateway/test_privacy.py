@@ -102,6 +102,8 @@ async def test_an_edit_is_sealed_and_so_is_every_version(canopy: Canopy) -> None
 
     assert (one["content"], one["attachments"]) == ("second", posted["attachments"])
     assert [each["content"] for each in versions] == ["first", "second"]
+    assert set(versions[0]) == {"content", "attachments", "edited_at", "crypto_state"}
+    assert {each["crypto_state"] for each in versions} == {"sealed"}
     assert (kept["data"]["content"], kept["data"]["private"]) == ("second", True)
 
 
