@@ -1,4 +1,4 @@
-"""How a long-running process keeps its journal: constant event words and fields, to standard error.
+"""How the journal of a process is kept: constant event words and fields, to standard error.
 
 JSON lines when nobody watches (or the setting says so), short coloured lines on a terminal.
 """
@@ -43,5 +43,4 @@ def configure(settings: Settings) -> None:
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[settings.log_level]),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
     )

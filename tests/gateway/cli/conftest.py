@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from gateway.cli.app import main
 
@@ -109,6 +110,7 @@ def type_in(capsys: pytest.CaptureFixture[str]) -> Type:
         with pytest.raises(SystemExit) as ending:
             main(words)
         out, err = capsys.readouterr()
+        structlog.reset_defaults()  # Its journal went to an error stream that ends with the test.
         return Said(int(ending.value.code or 0), out, err)
 
     return typed
