@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bus.crypto.identity import SECRET_BYTES, Identity, Secrets, identity, new_secrets
-from bus.crypto.passphrase import Cost, lock, unlock
+from bus.crypto.passphrase import Cost, PassphraseWrong, lock, unlock
 from bus.files import written
 from bus.storage import lock_file
 
@@ -40,8 +40,8 @@ def identify(directory: Path, passphrase: str | None = None, cost: Cost | None =
     """The identity of the node in *directory*, made on its first start.
 
     With a passphrase the secrets are sealed under it; an identity that lay open so far is sealed
-    now. *cost* is the price of guessing the passphrase. Raises `IdentityUnusable`,
-    `PassphraseMissing` or `PassphraseWrong`; takes about 0.4 s with a passphrase.
+    now. *cost* is the price of guessing the passphrase. Raises `IdentityUnusable`, also for a wrong
+    passphrase, or `PassphraseMissing`; takes about 0.4 s with a passphrase.
     """
     path = directory / FILE
     cost = cost or Cost()
@@ -159,6 +159,10 @@ def _revive(path: Path, record: dict[str, Any], passphrase: str | None) -> Ident
         public = (found.node_id, b64encode(found.verify_key).decode())
         told = (record["node"], record["verify_key"])
         same_exchange = b64encode(found.exchange_key).decode() == record["exchange_key"]
+    except PassphraseWrong as error:
+        raise IdentityUnusable(
+            f"{path} is sealed under another passphrase: set CANOPY_PASSPHRASE to that one"
+        ) from error
     except (KeyError, ValueError, TypeError) as error:
         raise _damaged(path) from error
     if public != told or not same_exchange or len(secrets.root) != SECRET_BYTES:

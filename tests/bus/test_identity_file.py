@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bus.crypto.passphrase import Cost, PassphraseWrong
+from bus.crypto.passphrase import Cost
 from bus.identity_file import FILE, IdentityUnusable, PassphraseMissing, identify, name_vault
 
 CHEAP = Cost(passes=1, memory_bytes=8192)
@@ -28,7 +28,7 @@ def test_with_a_passphrase_nothing_lies_open(tmp_path: Path) -> None:
     assert "secrets" not in json.loads((tmp_path / FILE).read_text())
     with pytest.raises(PassphraseMissing, match="CANOPY_PASSPHRASE"):
         identify(tmp_path)
-    with pytest.raises(PassphraseWrong):
+    with pytest.raises(IdentityUnusable, match="another passphrase"):
         identify(tmp_path, "correct house")
 
 

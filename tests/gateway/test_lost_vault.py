@@ -1,15 +1,20 @@
-"""A vault that is gone, half there or another's: no node starts on it, and none is made anew."""
+"""A vault gone, half there or another's, a wrong passphrase: no start, and no vault made anew."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from bus.crypto.passphrase import Cost
+from bus.identity_file import IdentityUnusable, identify
 from bus.key_table import VaultUnusable
 from tests.canopy import Caller, running
 from tests.gateway.test_privacy import MARKER, channel, say
+
+CHEAP = Cost(passes=1, memory_bytes=8192)
 
 
 async def harmed(place: Path, harm: str) -> tuple[Caller, str]:
@@ -36,9 +41,9 @@ def kept(directory: Path) -> list[str]:
     return sorted(one.name for one in (directory / "vault").glob("[a-z]*"))
 
 
-async def read(directory: Path, ann: Caller, private: str) -> tuple[int, str]:
+async def read(directory: Path, ann: Caller, private: str, **settings: Any) -> tuple[int, str]:
     """(status, code of the problem) of reading the channel, when the node is started there."""
-    async with running(directory) as canopy:
+    async with running(directory, **settings) as canopy:
         again = Caller(canopy.http, canopy.up.url, ann.id, ann.key)
         status, _, told = await again.call("GET", f"/channels/{private}/messages")
         return status, told.get("code", "")
@@ -69,3 +74,17 @@ async def test_an_identity_that_does_not_name_its_vault_gets_a_new_one(
 
     assert await read(tmp_path / "one", *hers) == (500, "content_damaged")
     assert kept(tmp_path / "one") == ["keys", "table-1"]
+
+
+async def test_no_node_starts_under_another_passphrase(tmp_path: Path) -> None:
+    async with running(tmp_path / "one") as canopy:
+        ann = await canopy.owner()
+        private = await channel(ann)
+    identify(tmp_path / "one", "correct horse battery", CHEAP)
+    there = kept(tmp_path / "one")
+
+    with pytest.raises(IdentityUnusable, match="another passphrase"):
+        await read(tmp_path / "one", ann, private, passphrase="correct horse staples")
+    assert kept(tmp_path / "one") == there
+    right = await read(tmp_path / "one", ann, private, passphrase="correct horse battery")
+    assert right == (200, "")
