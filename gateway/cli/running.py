@@ -24,7 +24,7 @@ from actors.projection_file import Damaged
 from actors.projection_folder import Locked
 from bus.faults import Unarmed, arm
 from bus.holding import Held
-from bus.identity_file import IdentityUnusable
+from bus.identity_file import IdentityUnusable, PassphraseMissing
 from bus.logins import LoginUnusable
 from bus.program import BrokerUnusable
 from bus.server import BrokerStopped
@@ -97,10 +97,7 @@ def _failure(fault: BaseException, settings: Settings) -> Failure:
         case Held():
             return _held(fault, settings)
         case IdentityUnusable() | LoginUnusable():
-            login = isinstance(fault, LoginUnusable)
-            remedy = "canopy config explain nats_credentials" if login else "Set CANOPY_PASSPHRASE."
-            code = "login_unusable" if login else "identity_unusable"
-            return Failure(Exit.USAGE, str(fault), remedy, code)
+            return _stranger(fault)
         case Locked():
             remedy = "Stop the program that reads the tables, or choose another --data."
             return Failure(Exit.NO, str(fault), remedy, "held")
@@ -115,6 +112,18 @@ def _failure(fault: BaseException, settings: Settings) -> Failure:
         case _:
             code = "tables_damaged" if isinstance(fault, Damaged) else "broker_unusable"
             return Failure(Exit.UNAVAILABLE, str(fault), "canopy doctor", code)
+
+
+def _stranger(fault: IdentityUnusable | LoginUnusable) -> Failure:
+    """What keeps a node from becoming itself. Where no remedy is told, the words have it."""
+    match fault:
+        case LoginUnusable():
+            remedy, code = "canopy config explain nats_credentials", "login_unusable"
+        case PassphraseMissing():
+            remedy, code = "Set CANOPY_PASSPHRASE.", "identity_unusable"
+        case _:
+            remedy, code = "", "identity_unusable"
+    return Failure(Exit.USAGE, str(fault), remedy, code)
 
 
 def _held(fault: Held, settings: Settings) -> Failure:
