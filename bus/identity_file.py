@@ -36,6 +36,16 @@ class PassphraseMissing(IdentityUnusable):
     """The identity is sealed under a passphrase and none was given."""
 
 
+class NoNode(IdentityUnusable):
+    """There is no node in that data directory."""
+
+
+def require_node(directory: Path) -> None:
+    """Returns where a node lives, or what it left. Raises `NoNode`: none is made there unasked."""
+    if not any(((directory / FILE).exists(), (directory / RESTORING).exists(), _log_in(directory))):
+        raise NoNode(f"There is no node in {directory}.")
+
+
 def identify(directory: Path, passphrase: str | None = None, cost: Cost | None = None) -> Identity:
     """The identity of the node in *directory*, made on its first start.
 
@@ -110,12 +120,16 @@ def _refuse_beside_a_log(directory: Path) -> None:
             f"{directory} holds a restore that is not finished. Run the same `canopy restore` "
             f"again, or remove {directory / RESTORING}."
         )
-    log = directory / LOG_DIRECTORY
-    if log.is_dir() and any(log.iterdir()):
+    if _log_in(directory):
         raise IdentityUnusable(
             f"{directory} holds a log but no {FILE}. Restore {FILE} from your backup, "
             "or start with another data directory; a new identity could not vouch for that log."
         )
+
+
+def _log_in(directory: Path) -> bool:
+    log = directory / LOG_DIRECTORY
+    return log.is_dir() and any(log.iterdir())
 
 
 def _record(of: Identity, passphrase: str | None, cost: Cost) -> dict[str, Any]:

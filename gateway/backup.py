@@ -28,7 +28,7 @@ from bus.connection import located
 from bus.crypto.passphrase import Cost
 from bus.disk import free_room
 from bus.holding import hold, holder
-from bus.identity_file import FILE, identify
+from bus.identity_file import identify, require_node
 from bus.inspection import End, end_of, standing
 from bus.jetstream import JetStreamLog
 from bus.key_copy import sealed_keys
@@ -49,10 +49,6 @@ Progress = Callable[[int, int], None]
 """Told how many commits of how many are done."""
 
 
-class NoNode(Exception):
-    """There is no node in that data directory."""
-
-
 class NoRoom(Exception):
     """The disk would be too full."""
 
@@ -60,8 +56,8 @@ class NoRoom(Exception):
 async def export(settings: Settings, path: Path, progress: Progress) -> Manifest:
     """The manifest of the log that now lies in the directory *path*.
 
-    Raises `NoNode`, `NoRoom`, `actors.archive_files.Taken`, `Damaged`, `bus.alarm.Broken` for a log
-    that is not what was written, `bus.marks.MarksDamaged`, and what keeps a node from running.
+    Raises `NoRoom`, `actors.archive_files.Taken`, `Damaged`, `bus.alarm.Broken` for a log that is
+    not what was written, `bus.marks.MarksDamaged`, and what keeps a node from running, as `NoNode`.
     """
     async with reading(settings) as bus:
         return await _copied(bus, path, directory_sink, progress, None)
@@ -109,8 +105,7 @@ def _unbroken(settings: Settings, end: End) -> None:
 async def reading(settings: Settings) -> AsyncIterator[Bus]:
     """The log of the node in the settings' directory: over the broker that runs there, else over
     one that runs as long as the block."""
-    if not (settings.data_directory / FILE).exists():
-        raise NoNode(f"There is no node in {settings.data_directory}.")
+    require_node(settings.data_directory)
     identity = await asyncio.to_thread(identify, settings.data_directory, passphrase(settings))
     async with AsyncExitStack() as stack:
         endpoint = await _endpoint(settings, stack)

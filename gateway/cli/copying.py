@@ -116,8 +116,6 @@ def _ends(settings: Settings) -> Iterator[None]:
     try:
         with failures(settings), _disk():
             yield
-    except taking.NoNode as error:
-        raise Failure(Exit.USAGE, str(error), "Name it with --data.", "node_absent") from error
     except Taken as error:
         raise Failure(Exit.NO, f"{error}.", "", "taken") from error
     except taking.NoRoom as error:

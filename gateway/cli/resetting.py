@@ -17,7 +17,7 @@ from bus.attachment import Bus, attached, prepared
 from bus.clock import new_id
 from bus.commands import LocalCommands
 from bus.holding import hold
-from bus.identity_file import FILE, identify
+from bus.identity_file import identify, require_node
 from bus.server import broker
 from bus.telemetry import Telemetry
 from bus.vault import Vault
@@ -37,12 +37,10 @@ from schemas.settings import Settings
 
 def reset(settings: Settings, username: str, password: str) -> dict[str, Any]:
     """The account whose password was set. Raises `Failure` when there is none, or the node runs."""
-    if not (settings.data_directory / FILE).exists():
-        problem = f"There is no node in {settings.data_directory}."
-        raise Failure(Exit.USAGE, problem, "Name it with --data.", "node_absent")
     try:
-        require_strength(password)
         with failures(settings):
+            require_node(settings.data_directory)
+            require_strength(password)
             return asyncio.run(_reset(settings, username, password))
     except Refused as refused:
         raise Failure(Exit.REFUSED, refused.message, "", refused.code) from refused

@@ -24,7 +24,7 @@ from actors.projection_file import Damaged
 from actors.projection_folder import Locked
 from bus.faults import Unarmed, arm
 from bus.holding import Held
-from bus.identity_file import IdentityUnusable, PassphraseMissing
+from bus.identity_file import IdentityUnusable, NoNode, PassphraseMissing
 from bus.logins import LoginUnusable
 from bus.program import BrokerUnusable
 from bus.server import BrokerStopped
@@ -119,6 +119,8 @@ def _stranger(fault: IdentityUnusable | LoginUnusable) -> Failure:
     match fault:
         case LoginUnusable():
             remedy, code = "canopy config explain nats_credentials", "login_unusable"
+        case NoNode():
+            remedy, code = "Name it with --data.", "node_absent"
         case PassphraseMissing():
             remedy, code = "Set CANOPY_PASSPHRASE.", "identity_unusable"
         case _:

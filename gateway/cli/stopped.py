@@ -18,7 +18,7 @@ from actors.rooms import statements
 from bus.alarm import Alarm
 from bus.attachment import Bus, attached, prepared
 from bus.holding import hold
-from bus.identity_file import identify
+from bus.identity_file import identify, require_node
 from bus.inspection import vouched
 from bus.log import Missing
 from bus.marks import storage
@@ -81,6 +81,7 @@ async def _asked(wish: Wish, settings: Settings) -> dict[str, Any]:
 @asynccontextmanager
 async def _alone(settings: Settings) -> AsyncIterator[Bus]:
     """The bus of a node of which nothing else runs."""
+    require_node(settings.data_directory)
     started = datetime.now(UTC).isoformat(timespec="seconds")
     with hold(settings.data_directory, started):
         identity = identify(settings.data_directory, passphrase(settings))

@@ -16,10 +16,11 @@ from actors.projection_file import ProjectionFile
 from actors.rooms import statements
 from bus.alarm import Broken, Fault, sound
 from bus.chain import Place
+from bus.identity_file import NoNode
 from bus.ledger import Ledger
 from bus.log import Stored
 from bus.marks import DIRECTORY, storage
-from gateway.backup import WORKPLACE, NoNode, NoRoom, backup, export, reading
+from gateway.backup import WORKPLACE, NoRoom, backup, export, reading
 from gateway.bench.volume import volume
 from gateway.cli import copying
 from gateway.cli.exits import Failure

@@ -84,3 +84,24 @@ def test_no_passphrase_is_asked_for_what_none_opens(
 
     assert words in told["message"]
     assert (said.code, told["error"], told["remedy"]) == (Exit.USAGE, "identity_unusable", "")
+
+
+@pytest.mark.parametrize("words", [*STOPPED, ("backup", "b")], ids=" ".join)
+def test_where_no_node_is_none_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, type_in: Type, words: tuple[str, ...]
+) -> None:
+    """Neither for a name that is misspelt, nor within a node."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CANOPY_PASSWORD", PASSWORD)
+    marks = tmp_path / "data/marks"
+    marks.mkdir(parents=True)
+    (marks / "tip").touch()
+    misspelt = type_in(*words, "--data", str(tmp_path / "dat"), "--json")
+    within = type_in(*words, "--data", str(marks), "--json")
+
+    for said in (misspelt, within):
+        told = json.loads(said.err)
+        assert (said.code, told["error"]) == (Exit.USAGE, "node_absent")
+        assert told["remedy"] == "Name it with --data."
+    assert [one.name for one in tmp_path.iterdir()] == ["data"]
+    assert [one.name for one in marks.iterdir()] == ["tip"]
