@@ -37,6 +37,8 @@ Kind = Literal[
 ]
 LASTING: frozenset[Kind] = frozenset({"tables_ahead"})
 """What a log that is whole in itself does not disprove: only the owner lifts these."""
+GAPS: frozenset[Kind] = frozenset({"commit_missing"})
+"""What nobody can vouch for: no marks can be made of a log that cannot be read on."""
 
 journal = structlog.get_logger()
 
@@ -51,7 +53,7 @@ class Fault(Struct, frozen=True):
     @property
     def remedy(self) -> str:
         """What to do."""
-        return f"{REMEDY}; {VOUCH}"
+        return REMEDY if self.kind in GAPS else f"{REMEDY}; {VOUCH}"
 
     @property
     def words(self) -> str:

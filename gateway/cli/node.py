@@ -246,7 +246,7 @@ def _vouched(report: dict[str, Any]) -> Text:
             ("✓ ", "good"), f"Nothing is known to be wrong up to {report['head']:,}."
         )
     what = f"{fault['text']}, from position {fault['seq']:,}."
-    return Text.assemble(("✗ ", "bad"), what, ("\ncanopy vouch --yes", "command"))
+    return Text.assemble(("✗ ", "bad"), what, (f"\n{fault['remedy']}", "command"))
 
 
 def _asked(

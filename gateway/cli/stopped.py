@@ -15,7 +15,7 @@ from typing import Any, Literal
 from actors.__main__ import durables
 from actors.projection_folder import ProjectionFolder
 from actors.rooms import statements
-from bus.alarm import Alarm
+from bus.alarm import GAPS, Alarm, Fault
 from bus.attachment import Bus, attached, prepared
 from bus.holding import hold
 from bus.identity_file import identify, require_node
@@ -31,6 +31,8 @@ from gateway.node import passphrase
 from gateway.read_model import Behind
 from gateway.reads import Reads
 from schemas.settings import Settings
+
+RESTORE = "canopy restore: put a backup in its place."
 
 Wish = Literal["verify", "rebuild"]
 
@@ -59,11 +61,14 @@ async def _vouched(settings: Settings, *, certain: bool) -> dict[str, Any]:
                 _tables(bus).open(head).close()  # Those that know more are set aside for good.
             except Missing as gap:
                 message = f"The log has gaps, so it cannot be read on: {gap}."
-                remedy = "canopy restore: put a backup in its place."
-                raise Failure(Exit.NO, message, remedy, "log_damaged") from gap
+                raise Failure(Exit.NO, message, RESTORE, "log_damaged") from gap
         kept.close()
-    shown = fault and {"kind": fault.kind, "seq": fault.seq, "text": fault.text}
-    return {"fault": shown, "head": head, "vouched": certain}
+    return {"fault": fault and _shown(fault), "head": head, "vouched": certain}
+
+
+def _shown(fault: Fault) -> dict[str, Any]:
+    remedy = RESTORE if fault.kind in GAPS else "canopy vouch --yes"
+    return {"kind": fault.kind, "seq": fault.seq, "text": fault.text, "remedy": remedy}
 
 
 def _tables(bus: Bus) -> ProjectionFolder:

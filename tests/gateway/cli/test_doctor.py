@@ -73,6 +73,14 @@ def test_a_log_that_is_damaged_is_found_though_no_node_runs(tmp_path: Path) -> N
     assert "canopy vouch" in after.remedy
 
 
+def test_where_the_log_has_a_gap_there_is_one_way_out(tmp_path: Path) -> None:
+    sound(Settings(data_directory=tmp_path), Fault("commit_missing", 9, "a commit is missing"))
+    (gap,) = found("log", data_directory=tmp_path)
+
+    assert "canopy restore" in gap.remedy
+    assert "canopy vouch" not in gap.remedy
+
+
 def test_a_data_directory_open_to_others_is_a_warning(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
 

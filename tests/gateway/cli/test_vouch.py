@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bus.alarm import Fault, sound
+from bus.identity_file import identify
 from gateway.cli.exits import Exit
+from schemas.settings import Settings
 from tests.gateway.cli.conftest import Type, ended, started
 
 
@@ -34,3 +37,14 @@ def test_a_node_that_runs_is_not_vouched_for(tmp_path: Path, type_in: Type) -> N
 
     assert said.code == Exit.NO
     assert "is in use by pid" in said.err
+
+
+def test_nobody_is_asked_to_vouch_for_a_log_with_a_gap(tmp_path: Path, type_in: Type) -> None:
+    """Which is refused: `tests/chaos/test_damage.py`."""
+    identify(tmp_path)
+    sound(Settings(data_directory=tmp_path), Fault("commit_missing", 3, "a commit is missing"))
+    said = type_in("vouch", "--data", str(tmp_path))
+
+    assert said.code == Exit.NO
+    assert "canopy restore" in said.out
+    assert "canopy vouch" not in said.out
