@@ -64,12 +64,21 @@ def backup(
 Archived = Annotated[
     Path, typer.Argument(metavar="PATH", help="A backup, or an export.", show_default=False)
 ]
+New = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        help="The data directory to make, empty or not there yet; CANOPY_DATA does not count.",
+        file_okay=False,
+        show_default=False,
+    ),
+]
 
 
 def restore(
     context: typer.Context,
     path: Archived,
-    data: Data = None,
+    data: New = None,
     verify: Annotated[
         bool,
         typer.Option(
@@ -99,15 +108,9 @@ def restore(
 
     terminal = Call.of(context).terminal
     if data is None and not verify:
-        raise Failure(
-            Exit.USAGE,
-            "A restore needs a data directory of its own.",
-            "Name an empty one with --data, or ask for --verify alone.",
-            "data_needed",
-        )
+        raise _unplaced("Name an empty one with --data, or ask for --verify alone.")
     for one in (path, *(erased or ())):
-        if not one.exists():
-            raise Failure(Exit.USAGE, f"There is no {one}.", "Name a backup, or an export.")
+        _require(one)
     settings = configured(config, data_directory=data).settings
     keyed = not without_keys and copying.has_keys(path, settings)
     unseal = passphrase(terminal, new=False) if keyed else None
@@ -119,9 +122,37 @@ def restore(
     terminal.answer(told, _made(told | {"opened": unseal is not None}))
 
 
-def import_(context: typer.Context, path: Archived, data: Data = None, config: File = None) -> None:
-    """Make a node of an export: the same as `restore`, by the name that goes with `export`."""
-    restore(context, path, data, verify=False, without_keys=True, config=config)
+def import_(context: typer.Context, path: Archived, data: New = None, config: File = None) -> None:
+    """Make a node of an export, in a data directory that is empty: `restore` for what has no keys.
+
+    A backup that has keys is refused: `restore` opens them, or leaves them aside when it is told.
+    """
+    from gateway.cli import copying  # noqa: PLC0415  # brings in all that a node is made of
+
+    if data is None:
+        raise _unplaced("Name an empty one with --data.")
+    _require(path)
+    if copying.has_keys(path, configured(config, data_directory=data).settings):
+        raise Failure(
+            Exit.USAGE,
+            f"{path} has keys, and an import would leave them aside: nobody could read what was "
+            "said in private, and no password would work.",
+            f"canopy restore {path} --data {data}",
+            "has_keys",
+        )
+    restore(context, path, data, verify=False, config=config)
+
+
+def _unplaced(remedy: str) -> Failure:
+    return Failure(
+        Exit.USAGE, "A restore needs a data directory of its own.", remedy, "data_needed"
+    )
+
+
+def _require(path: Path) -> None:
+    """Raises `Failure` where no archive is."""
+    if not path.exists():
+        raise Failure(Exit.USAGE, f"There is no {path}.", "Name a backup, or an export.")
 
 
 def _made(told: dict[str, Any]) -> Group:

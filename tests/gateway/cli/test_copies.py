@@ -85,6 +85,7 @@ async def test_a_copy_tells_a_program_what_it_holds(tmp_path: Path) -> None:
         (("restore", "cut"), "data_needed"),
         (("restore", "cut", "--verify"), "damaged"),
         (("import", "empty", "--data", "DIR"), "damaged"),
+        (("import", "cut"), "data_needed"),
         (("user", "password", "ann", "--data", "DIR"), "node_absent"),
     ],
 )
@@ -114,3 +115,22 @@ def test_a_passphrase_that_can_be_guessed_is_refused(
     told = type_in("backup", str(tmp_path / "b"), "--with-keys", "--data", str(tmp_path), "--json")
 
     assert json.loads(told.err)["error"] == "passphrase_weak"
+
+
+async def test_an_import_loses_no_keys_without_a_word(tmp_path: Path) -> None:
+    async with running(tmp_path / "data", log_bytes_max=64 * MIB):
+        taken = await asyncio.to_thread(typed, "canopy backup b --with-keys --json", tmp_path)
+    said = await asyncio.to_thread(typed, "canopy import b --data new --json", tmp_path)
+    told = json.loads(said.stderr)
+
+    assert json.loads(taken.stdout)["keys"] is True
+    assert (said.returncode, told["error"]) == (2, "has_keys")
+    assert told["remedy"] == "canopy restore b --data new"
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_import_is_not_told_of_options_that_it_lacks(tmp_path: Path, type_in: Type) -> None:
+    (tmp_path / "cut").touch()
+    told = type_in("import", str(tmp_path / "cut"), "--json")
+
+    assert "--verify" not in json.loads(told.err)["remedy"]
