@@ -38,6 +38,7 @@ Work = Callable[[taking.Progress], Coroutine[Any, Any, Result]]
 
 def export(settings: Settings, path: Path, terminal: Terminal) -> dict[str, Any]:
     """What was written into *path*. Raises `Failure`."""
+    _require_elsewhere(settings, path)
     manifest = _shown(
         lambda progress: taking.export(settings, path, progress), "copying", settings, terminal
     )
@@ -46,10 +47,20 @@ def export(settings: Settings, path: Path, terminal: Terminal) -> dict[str, Any]
 
 def backup(settings: Settings, path: Path, terminal: Terminal, seal: str | None) -> dict[str, Any]:
     """What was written into *path*; with the keys, sealed under *seal*. Raises `Failure`."""
+    _require_elsewhere(settings, path)
     manifest = _shown(
         lambda told: taking.backup(settings, path, told, seal), "copying", settings, terminal
     )
     return _told(path, manifest)
+
+
+def _require_elsewhere(settings: Settings, path: Path) -> None:
+    """Raises `Failure` where a copy would be lost together with what it is a copy of."""
+    data = settings.data_directory
+    if path.resolve().is_relative_to(data.resolve()):
+        problem = f"{path} lies in {data}, the node's own data directory."
+        remedy = "Name a place elsewhere, best on another disk."
+        raise Failure(Exit.USAGE, problem, remedy, "within_data")
 
 
 def prove(settings: Settings, path: Path, terminal: Terminal, unseal: str | None) -> dict[str, Any]:

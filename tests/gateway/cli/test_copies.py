@@ -81,6 +81,8 @@ async def test_a_copy_tells_a_program_what_it_holds(tmp_path: Path) -> None:
     ("words", "error"),
     [
         (("backup", "b", "--data", "DIR"), "node_absent"),
+        (("backup", "none/b", "--data", "DIR"), "within_data"),
+        (("export", "none/a/log", "--data", "DIR"), "within_data"),
         (("restore", "b", "--data", "DIR"), "usage"),
         (("restore", "cut"), "data_needed"),
         (("restore", "cut", "--verify"), "damaged"),
