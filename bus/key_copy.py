@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -16,12 +17,12 @@ import msgspec
 from msgspec import Meta, Struct
 
 from bus.crypto.content import Unsealable
-from bus.crypto.identity import Identity
+from bus.crypto.identity import Identity, identity, new_secrets
 from bus.crypto.passphrase import Cost, open_stream, seal_stream
 from bus.identity_file import name_vault, vault_name
-from bus.storage import Directory
-from bus.vault import LOCK
-from bus.vault_file import DIRECTORY, vault_in
+from bus.key_table import VaultUnusable
+from bus.storage import Copied, Directory
+from bus.vault_file import DIRECTORY, prove, vault_in, whole
 
 ERASED_S = 3600.0
 """For all of an erasure list."""
@@ -53,33 +54,42 @@ ROOT = msgspec.msgpack.Decoder(Root)
 VAULT_FILE = msgspec.msgpack.Decoder(VaultFile)
 
 
-def sealed_keys(directory: Path, identity: Identity, passphrase: str, cost: Cost) -> bytes:
-    """The keys of the node in *directory*, for whoever has *passphrase*."""
-    return b"".join(seal_stream(_pieces(directory, identity), passphrase, cost))
+def sealed_keys(directory: Path, node: Identity, passphrase: str, cost: Cost) -> bytes:
+    """The keys of the node in *directory*, for whoever has *passphrase*. Raises `VaultUnusable`
+    when they would not open again."""
+    return b"".join(seal_stream(_pieces(directory, node), passphrase, cost))
 
 
-def _pieces(directory: Path, identity: Identity) -> Iterator[bytes]:
+def _pieces(directory: Path, node: Identity) -> Iterator[bytes]:
     vault = vault_name(directory)
-    yield msgspec.msgpack.encode(Root(identity.secrets.root, vault))
-    if not vault:
-        return
-    storage = Directory(directory / DIRECTORY)
-    try:
-        with storage.locked(LOCK, shared=True):
-            for name in storage.names():
-                yield msgspec.msgpack.encode(VaultFile(name, storage.read(name)))
-    finally:
-        storage.close()
+    with whole(directory, node, vault) as files:
+        yield msgspec.msgpack.encode(Root(node.secrets.root, vault))
+        for name in files.names():
+            yield msgspec.msgpack.encode(VaultFile(name, files.read(name)))
 
 
 def opened_keys(sealed: bytes, passphrase: str) -> KeyCopy:
-    """What `sealed_keys` sealed. Raises `PassphraseWrong` or `Unsealable`."""
+    """What `sealed_keys` sealed, whose vault opens. Raises `PassphraseWrong` or `Unsealable`."""
     pieces = list(open_stream(sealed, passphrase))
     try:
         first = ROOT.decode(pieces[0])
-        return KeyCopy(first.root, first.vault, tuple(VAULT_FILE.decode(p) for p in pieces[1:]))
+        keys = KeyCopy(first.root, first.vault, tuple(VAULT_FILE.decode(p) for p in pieces[1:]))
     except (msgspec.MsgspecError, IndexError) as error:
         raise Unsealable("holds no keys of ours") from error
+    _prove(keys)
+    return keys
+
+
+def _prove(keys: KeyCopy) -> None:
+    """The vault of *keys*, if there is one, is whole, and opens for its root: seen in memory, so
+    that nothing of it is left behind on a disk. Raises `Unsealable`."""
+    if not keys.vault:
+        return
+    files = Copied({one.name: one.data for one in keys.files})
+    try:
+        prove(files, identity(replace(new_secrets(), root=keys.root)), keys.vault, "its vault")
+    except VaultUnusable as error:
+        raise Unsealable("they are not whole") from error
 
 
 def put_vault(directory: Path, keys: KeyCopy) -> None:
@@ -93,9 +103,9 @@ def put_vault(directory: Path, keys: KeyCopy) -> None:
     name_vault(directory, keys.vault)
 
 
-async def erase(directory: Path, identity: Identity, owners: Collection[str]) -> None:
+async def erase(directory: Path, node: Identity, owners: Collection[str]) -> None:
     """The vault in *directory* has no key of *owners* any more."""
-    vault = vault_in(directory, identity)
+    vault = vault_in(directory, node)
     try:
         async with asyncio.TaskGroup() as group:  # Who waits together is served together.
             for owner in owners:

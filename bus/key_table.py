@@ -23,7 +23,7 @@ from bus.crypto.content import Unsealable, new_key, unwrapped, wrapped
 from bus.crypto.identity import Identity
 from bus.faults import point
 from bus.identity_file import IdentityUnusable
-from bus.storage import Storage
+from bus.storage import Files, Storage
 
 SLOTS = "keys"
 SLOT_BYTES = 4096
@@ -53,29 +53,20 @@ class Table(Struct, frozen=True):
     segments: Mapping[int, Segment]
 
 
-class KeyTable:
-    """The key table of one vault, called *vault*; *where* it is, for people."""
+class StoredTable:
+    """The key table of one vault, called *vault*, as its *files* have it; *where* they are, for
+    people."""
 
-    def __init__(self, storage: Storage, identity: Identity, vault: str, where: str) -> None:
-        self._storage = storage
+    def __init__(self, files: Files, identity: Identity, vault: str, where: str) -> None:
+        self._files = files
         self._identity = identity
         self._vault = vault
         self._where = where
 
-    def create(self, following: int = 1) -> None:
-        """Begin an empty vault in the place of whatever lies there. Its segments are numbered from
-        *following*: what has a lower number counts as destroyed."""
-        for name in self._storage.names():
-            self._storage.remove(name)
-        first = Table(1, new_key(), following, {})
-        self._write(first)
-        self._storage.put(SLOTS, 0, BLANK + BLANK)
-        self._storage.put(SLOTS, _offset(1), self._slot(first))
-
     def slots(self) -> bytes:
         """What the slots hold; other bytes mean another generation. Raises `VaultUnusable`."""
         try:
-            return self._storage.read(SLOTS)
+            return self._files.read(SLOTS)
         except FileNotFoundError as error:
             raise self._unusable("is not there") from error
 
@@ -96,7 +87,7 @@ class KeyTable:
             raise self._unusable("is damaged or another node's: nothing in it opens for this one")
         generation, key = max(valid)
         try:
-            box = self._storage.read(_table(generation))
+            box = self._files.read(_table(generation))
             told = orjson.loads(unwrapped(key, box, self._aad("table", generation)))
             segments = {
                 int(number): Segment(at, b64decode(sealed_by), records)
@@ -107,6 +98,57 @@ class KeyTable:
             raise self._unusable(f"has lost its file {_table(generation)}") from error
         except (Unsealable, ValueError, KeyError, TypeError) as error:
             raise self._unusable(f"has a damaged file {_table(generation)}") from error
+
+    def check(self, table: Table, record_bytes: int) -> None:
+        """Every segment is there, and not shorter than it was. Raises `VaultUnusable`."""
+        for number, one in table.segments.items():
+            name = segment_file(number, one.generation)
+            try:
+                size = self._files.size(name)
+            except FileNotFoundError as error:
+                raise self._unusable(f"has lost its file {name}") from error
+            if size < one.records * record_bytes:
+                raise self._unusable(f"has only a part of its file {name}")
+
+    def _opened(self, slot: bytes) -> tuple[int, bytes] | None:
+        """(generation, table key), or None for a slot that is blank, was not written or not
+        overwritten whole, or belongs to another vault."""
+        try:
+            magic, vault, generation, sealed = slot.rstrip(b"\0").decode().split(" ")
+            if (magic, vault) != (MAGIC, self._vault) or not sealed.endswith("\n"):
+                return None
+            aad = self._aad("slot", int(generation))
+            return int(generation), self._identity.unseal("vault", sealed[:-1], aad)
+        except (ValueError, Unsealable):
+            return None
+
+    def _aad(self, what: str, generation: int) -> bytes:
+        return f"{what} {self._vault} {generation}".encode()
+
+    def _unusable(self, problem: str) -> VaultUnusable:
+        return VaultUnusable(
+            f"{self._where} {problem}. Put back the vault and identity.json of one backup, both "
+            "together; without its keys what was said in private channels cannot be read, and a "
+            "new vault is never made over an old log."
+        )
+
+
+class KeyTable(StoredTable):
+    """The key table of one vault, and how it is changed."""
+
+    def __init__(self, storage: Storage, identity: Identity, vault: str, where: str) -> None:
+        super().__init__(storage, identity, vault, where)
+        self._storage = storage
+
+    def create(self, following: int = 1) -> None:
+        """Begin an empty vault in the place of whatever lies there. Its segments are numbered from
+        *following*: what has a lower number counts as destroyed."""
+        for name in self._storage.names():
+            self._storage.remove(name)
+        first = Table(1, new_key(), following, {})
+        self._write(first)
+        self._storage.put(SLOTS, 0, BLANK + BLANK)
+        self._storage.put(SLOTS, _offset(1), self._slot(first))
 
     def counted(self, table: Table, record_bytes: int) -> Table:
         """*table* with how many records each segment has by now, durably: of one that is cut off
@@ -155,17 +197,6 @@ class KeyTable:
             if name.startswith(("table-", "segment-")) and name not in kept:
                 self._storage.remove(name)
 
-    def check(self, table: Table, record_bytes: int) -> None:
-        """Every segment is there, and not shorter than it was. Raises `VaultUnusable`."""
-        for number, one in table.segments.items():
-            name = segment_file(number, one.generation)
-            try:
-                size = self._storage.size(name)
-            except FileNotFoundError as error:
-                raise self._unusable(f"has lost its file {name}") from error
-            if size < one.records * record_bytes:
-                raise self._unusable(f"has only a part of its file {name}")
-
     def _write(self, table: Table) -> None:
         told = {
             "next": table.next,
@@ -182,28 +213,6 @@ class KeyTable:
         sealed = self._identity.seal("vault", table.key, aad)
         text = f"{MAGIC} {self._vault} {table.generation} {sealed}\n".encode()
         return text.ljust(SLOT_BYTES, b"\0")
-
-    def _opened(self, slot: bytes) -> tuple[int, bytes] | None:
-        """(generation, table key), or None for a slot that is blank, was not written or not
-        overwritten whole, or belongs to another vault."""
-        try:
-            magic, vault, generation, sealed = slot.rstrip(b"\0").decode().split(" ")
-            if (magic, vault) != (MAGIC, self._vault) or not sealed.endswith("\n"):
-                return None
-            aad = self._aad("slot", int(generation))
-            return int(generation), self._identity.unseal("vault", sealed[:-1], aad)
-        except (ValueError, Unsealable):
-            return None
-
-    def _aad(self, what: str, generation: int) -> bytes:
-        return f"{what} {self._vault} {generation}".encode()
-
-    def _unusable(self, problem: str) -> VaultUnusable:
-        return VaultUnusable(
-            f"{self._where} {problem}. Put back the vault and identity.json of one backup, both "
-            "together; without its keys what was said in private channels cannot be read, and a "
-            "new vault is never made over an old log."
-        )
 
 
 def segment_file(number: int, generation: int) -> str:

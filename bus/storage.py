@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from threading import Lock
@@ -22,8 +22,8 @@ LOCK_TIMEOUT_S = 30.0
 LOCK_RETRY_S = 0.001
 
 
-class Storage(Protocol):
-    """One directory of files named without slashes. Every method blocks."""
+class Files(Protocol):
+    """Files named without slashes, to be read."""
 
     def names(self) -> list[str]:
         """The names of all files, sorted."""
@@ -33,6 +33,10 @@ class Storage(Protocol):
 
     def size(self, name: str) -> int:
         """How many bytes a file has. Raises FileNotFoundError."""
+
+
+class Storage(Files, Protocol):
+    """One directory of files named without slashes. Every method blocks."""
 
     def append(self, name: str, data: bytes) -> None:
         """Put *data* at the end of a file, which is made if it is not there."""
@@ -60,6 +64,24 @@ class Storage(Protocol):
 
     def close(self) -> None:
         """Let go of everything."""
+
+
+class Copied:
+    """Files of which somebody has a copy, by name."""
+
+    def __init__(self, files: Mapping[str, bytes]) -> None:
+        self._files = files
+
+    def names(self) -> list[str]:
+        return sorted(self._files)
+
+    def read(self, name: str) -> bytes:
+        if name not in self._files:
+            raise FileNotFoundError(name)
+        return self._files[name]
+
+    def size(self, name: str) -> int:
+        return len(self.read(name))
 
 
 class Directory:

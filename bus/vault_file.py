@@ -7,13 +7,16 @@ missing, half there or another one's is refused, and never replaced by a new one
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from secrets import token_hex
 
 from bus.crypto.identity import Identity
 from bus.identity_file import FILE, name_vault, vault_name
-from bus.key_table import SLOTS, KeyTable, VaultUnusable
-from bus.storage import Directory
+from bus.key_record import RECORD_BYTES
+from bus.key_table import SLOTS, KeyTable, StoredTable, VaultUnusable
+from bus.storage import Copied, Directory, Files
 from bus.vault import LOCK, Vault
 
 DIRECTORY = "vault"
@@ -50,6 +53,38 @@ def _refuse_over_another(storage: Directory, where: str) -> None:
             f"Put back the {FILE} that belongs to this vault, both of one backup; a new vault is "
             "never made over another."
         )
+
+
+@contextmanager
+def whole(directory: Path, identity: Identity, name: str) -> Iterator[Files]:
+    """The files of the vault called *name* in *directory*, which opens, while nobody destroys keys;
+    none before one was made, when the *name* is empty. Nothing is made, or changed.
+
+    Raises `VaultUnusable`.
+    """
+    path = directory / DIRECTORY
+    if not path.exists():
+        if name:
+            prove(Copied({}), identity, name, str(path))
+        yield Copied({})
+        return
+    storage = Directory(path)
+    try:
+        with storage.locked(LOCK, shared=True):
+            if not name:
+                _refuse_over_another(storage, str(path))
+                yield Copied({})
+                return
+            prove(storage, identity, name, str(path))
+            yield storage
+    finally:
+        storage.close()
+
+
+def prove(files: Files, identity: Identity, name: str, where: str) -> None:
+    """*files* are the vault called *name*, and no segment lacks a part. Raises `VaultUnusable`."""
+    top = StoredTable(files, identity, name, where)
+    top.check(top.load(), RECORD_BYTES)
 
 
 def vault_after(directory: Path, identity: Identity, following: int) -> None:

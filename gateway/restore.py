@@ -31,6 +31,7 @@ from bus.holding import hold
 from bus.identity_file import FILE, keep
 from bus.inspection import noted
 from bus.key_copy import KeyCopy, erase, opened_keys, put_vault
+from bus.key_table import VaultUnusable
 from bus.log import Stored
 from bus.marks import storage
 from bus.refill import refill
@@ -68,7 +69,8 @@ async def prove(
 ) -> Proven:
     """That the archive at *path* is whole, and what a restore would make of it; nothing is kept.
 
-    With *unseal*, a passphrase, also that it opens the keys. Raises as `restore` does.
+    With *unseal*, a passphrase, also that it opens the keys, and that they are whole. Raises as
+    `restore` does.
     """
     with opened(path) as files, tempfile.TemporaryDirectory(prefix="canopy-") as place:
         archive = Archive(files)
@@ -171,12 +173,12 @@ class Making:
         node = identity(replace(fresh, root=keys.root) if keys else fresh)
         try:
             compared = await self._fill(node, reread=reread)
-        except (Damaged, Poison):
+            await asyncio.to_thread(self._identify, node, keys)
+            if keys is not None and keys.vault:
+                await erase(self._draft.path, node, self._erased | set(erased))
+        except (Damaged, Poison, VaultUnusable):
             self._draft.discard()  # Trying again would end alike.
             raise
-        await asyncio.to_thread(self._identify, node, keys)
-        if keys is not None and keys.vault:
-            await erase(self._draft.path, node, self._erased | set(erased))
         await asyncio.to_thread(self._draft.finish, node.node_id)
         return compared
 

@@ -143,9 +143,9 @@ def _ends(settings: Settings) -> Iterator[None]:
             Exit.NO, "The passphrase does not open the keys in it.", remedy, "passphrase_wrong"
         ) from error
     except Unsealable as error:
-        raise Failure(
-            Exit.NO, f"The keys in it cannot be opened: {error}.", "", "damaged"
-        ) from error
+        text = f"The keys in it cannot be opened: {error}."
+        remedy = "Take another backup; of this one, --without-keys restores what needs no key."
+        raise Failure(Exit.NO, text, remedy, "damaged") from error
     except Poison as error:
         remedy = "This version of Canopy cannot read it: `canopy verify` on the node it came from."
         raise Failure(Exit.NO, f"{error}.", remedy, "damaged") from error

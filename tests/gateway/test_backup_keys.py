@@ -10,15 +10,19 @@ import pytest
 
 from actors.archive import KEYS
 from actors.archive_files import Damaged
+from bus.crypto.content import Unsealable
 from bus.crypto.passphrase import PassphraseWrong
 from bus.identity_file import FILE, RESTORING, identify
+from bus.key_copy import KeyCopy, put_vault
+from bus.key_table import VaultUnusable
 from bus.vault_file import vault_in
 from gateway.backup import backup
 from gateway.cli.exits import Failure
 from gateway.cli.resetting import reset
 from gateway.restore import Wish, prove, restore
 from schemas.message import MessageDeleted, MessagePosted
-from schemas.settings import MIB
+from schemas.settings import MIB, Settings
+from tests.bus.test_key_copy import harm
 from tests.canopy import PASSWORD, Answered, Caller, Canopy, running
 from tests.gateway.test_backup import quiet, say
 from tests.gateway.test_privacy import channel, erased
@@ -221,6 +225,60 @@ async def test_changed_keys_are_found_before_anything_is_made(tmp_path: Path) ->
     with pytest.raises(Damaged, match=KEYS):
         await restore(settings(tmp_path / "new"), tmp_path / "b", quiet, Wish(SECRET))
     assert not (tmp_path / "new" / RESTORING).exists()
+
+
+async def stored(knobs: Settings) -> None:
+    """A node that is stopped, with a vault of two segments, of which the log knows one owner."""
+    async with fresh_bus(knobs) as bus:
+        await kept(knobs.data_directory, "message.c.m1")
+        await kept(knobs.data_directory, "message.c.m2")
+        seq = await told(bus.log, MessagePosted(content="1"), "c.m1")
+        await told(bus.log, MessageDeleted(private=True), "c.m1", seq)
+
+
+async def test_keys_that_would_not_open_again_are_no_backup(tmp_path: Path) -> None:
+    old = settings(tmp_path / "old")
+    await stored(old)
+    harm(old.data_directory, "gone")
+
+    with pytest.raises(VaultUnusable, match="Put back"):
+        await backup(old, tmp_path / "b", quiet, SECRET)
+    assert not (tmp_path / "b").exists()
+
+
+async def test_an_archive_whose_keys_do_not_open_is_not_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was made before anybody looked."""
+    old, new = settings(tmp_path / "old"), settings(tmp_path / "new")
+    await stored(old)
+    harm(old.data_directory, "short")
+    monkeypatch.setattr("bus.vault_file.prove", lambda *_: None)
+    await backup(old, tmp_path / "b", quiet, SECRET)
+
+    with pytest.raises(Unsealable, match="not whole"):
+        await prove(old, tmp_path / "b", quiet, SECRET)
+    with pytest.raises(Unsealable, match="not whole"):
+        await restore(new, tmp_path / "b", quiet, Wish(SECRET))
+    assert not (new.data_directory / RESTORING).exists()
+
+
+async def test_a_vault_that_does_not_open_in_its_new_place_leaves_no_root_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = settings(tmp_path / "old"), settings(tmp_path / "new")
+    await stored(old)
+    await backup(old, tmp_path / "b", quiet, SECRET)
+    monkeypatch.setattr("gateway.restore.put_vault", _put_half)
+
+    with pytest.raises(VaultUnusable, match="segment-1-1"):
+        await restore(new, tmp_path / "b", quiet, Wish(SECRET))
+    assert not (new.data_directory / RESTORING).exists()
+
+
+def _put_half(directory: Path, keys: KeyCopy) -> None:
+    put_vault(directory, keys)
+    harm(directory, "short")
 
 
 @pytest.mark.parametrize("again", [True, False])
