@@ -16,7 +16,7 @@ from bus.clock import iso_ms
 from gateway import pages
 from gateway.call import Call
 from gateway.errors import refuse
-from gateway.opening import contains, opened
+from gateway.opening import contains, opened, readable
 from gateway.pages import NEWEST, Page, Start
 from gateway.past import Moment
 from gateway.read_model import Rows
@@ -133,7 +133,7 @@ async def start(call: Call, channel_id: str) -> Start:
 async def one(call: Call, channel_id: str, message_id: str) -> Row:
     """A message as it stands. Raises `Refused` (message_absent)."""
     row, changes = await _with_changes(call, channel_id, message_id)
-    return await _opened(call, existing_one(_standing(call, [row], changes)))
+    return await _readable(call, existing_one(_standing(call, [row], changes)))
 
 
 async def versions(call: Call, channel_id: str, message_id: str) -> list[Row]:
@@ -141,14 +141,15 @@ async def versions(call: Call, channel_id: str, message_id: str) -> list[Row]:
     row, changes = await _with_changes(call, channel_id, message_id)
     if existing_one(_standing(call, [row], changes)).get("withheld"):
         raise refuse("message_absent", "It was there then, and is gone by now.")
-    return [await _opened(call, one) for one in queries.history(row, changes)]
+    return [await _readable(call, one) for one in queries.history(row, changes)]
 
 
-async def _opened(call: Call, row: Row) -> Row:
-    """*row* with all that it says; what hides nothing needs no thread for that."""
+async def _readable(call: Call, row: Row) -> Row:
+    """*row* with all that it says; what hides nothing needs no thread for that. Raises `Refused`
+    (content_damaged)."""
     if not row["hidden"]:
-        return opened(call.gateway.vault, row)
-    return await call.together(lambda _: opened(call.gateway.vault, row))
+        return readable(call.gateway.vault, row)
+    return await call.together(lambda _: readable(call.gateway.vault, row))
 
 
 async def _with_changes(call: Call, channel_id: str, message_id: str) -> tuple[Row, list[Row]]:
@@ -198,7 +199,7 @@ async def parent(call: Call, channel_id: str, message_id: str) -> Row:
 async def content(call: Call, channel_id: str, message_id: str) -> str:
     """What a message says now. Raises `Refused` (message_absent)."""
     found = existing_one(await _latest(call, channel_id, message_id))
-    return str((await _opened(call, found))["content"])
+    return str((await _readable(call, found))["content"])
 
 
 async def _latest(call: Call, channel_id: str, message_id: str) -> list[Row]:

@@ -15,19 +15,26 @@ Row = dict[str, Any]
 def opened(vault: Vault, row: Row) -> Row:
     """A message, or a version of one, with all that it says; `state` tells how it was kept.
 
-    `plaintext`, `sealed`, or `erased`: then it says nothing any more. Raises `Refused`
-    (content_damaged) for what was not erased and cannot be read. Reads the vault: call it in a
-    worker thread.
+    `plaintext`, `sealed`, or `erased`: then it says nothing any more; or `damaged`: it was not
+    erased, and what it says cannot be read. Reads the vault: call it in a worker thread.
     """
     state = row.get("state", "plaintext")
     for one in row["hidden"]:
         try:
             said = revealed(vault, one["sealed"], place(**one["place"]))
-        except ContentDamaged as damaged:
-            raise refuse("content_damaged", key=one["place"]["key"]) from damaged
+        except ContentDamaged:
+            return row | {"content": "", "attachments": [], "state": "damaged"}
         state = "erased" if said is None else "sealed"
         row = row | {"content": "", "attachments": []} | (said or {})
     return row | {"state": state}
+
+
+def readable(vault: Vault, row: Row) -> Row:
+    """What *row* says, opened, for who asks for it alone. Raises `Refused` (content_damaged)."""
+    found = opened(vault, row)
+    if found["state"] == "damaged":
+        raise refuse("content_damaged", key=row["hidden"][0]["place"]["key"])
+    return found
 
 
 def contains(row: Row, text: str) -> bool:

@@ -186,7 +186,8 @@ def _items(path: str, answer: Mapping[str, Any]) -> Answers:
     """What an answer holds: message by message, commit by commit, or as a whole; without what it
     says of itself to be damaged."""
     if "messages" in answer:
-        return {f"message {one['id']}": one for one in answer["messages"]}
+        shown = (one for one in answer["messages"] if one["crypto_state"] != "damaged")
+        return {f"message {one['id']}": one for one in shown}
     if "commits" in answer:
         return {f"commit {one['seq']}": one for one in answer["commits"] if not _damaged(one)}
     return {path: answer} if answer else {}

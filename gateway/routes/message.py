@@ -182,12 +182,12 @@ ROUTES = (
     Route(
         "GET", ONE, "read_messages", read_message, "Read a message", TAG,
         reply=shape.OneMessage, versioned=True, about=about.channel_in_path,
-        codes=("channel_absent", "message_absent"),
+        codes=("channel_absent", "message_absent", "content_damaged"),
     ),
     Route(
         "GET", ONE + "/history", "read_messages", read_history, "Read earlier versions", TAG,
         reply=shape.History, about=about.channel_in_path,
-        codes=("channel_absent", "message_absent"),
+        codes=("channel_absent", "message_absent", "content_damaged"),
     ),
     Route(
         "GET", ONE + "/thread", "read_messages", list_thread, "Read a thread", TAG,
@@ -200,7 +200,7 @@ ROUTES = (
             body=shape.MessageChange, reply=shape.MessageChanged, versioned=True,
             about=about.channel_in_path,
             codes=("channel_absent", "channel_archived", "message_absent", "not_author",
-                   "empty_message", "behind"),
+                   "empty_message", "content_damaged", "behind"),
         )
         for method in ("PATCH", "PUT")
     ),
@@ -212,7 +212,8 @@ ROUTES = (
     Route(
         "POST", ONE + "/like", "react", like_message, "React to a message", TAG,
         body=shape.LikeDraft, reply=shape.Liked, about=about.channel_in_path,
-        codes=("channel_absent", "channel_archived", "message_absent", "behind"),
+        codes=("channel_absent", "channel_archived", "message_absent", "content_damaged",
+               "behind"),
     ),
     Route(
         "GET", "/channels/{channel_id}/search", "read_messages", search_messages,

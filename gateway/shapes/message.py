@@ -11,10 +11,11 @@ from schemas.message import MessageType, Reaction
 from schemas.text import SEEN, LegibleFile
 
 CryptoState = Annotated[
-    Literal["plaintext", "sealed", "erased"],
+    Literal["plaintext", "sealed", "erased", "damaged"],
     Field(
         description="How the node keeps what it says: sealed in private channels; erased when its "
-        "key was destroyed, and nothing is left of it."
+        "key was destroyed, and nothing is left of it; damaged when nobody has erased it and it "
+        "cannot be read all the same, which asked for alone is 500 `content_damaged`."
     ),
 ]
 

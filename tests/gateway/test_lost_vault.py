@@ -41,12 +41,14 @@ def kept(directory: Path) -> list[str]:
     return sorted(one.name for one in (directory / "vault").glob("[a-z]*"))
 
 
-async def read(directory: Path, ann: Caller, private: str, **settings: Any) -> tuple[int, str]:
-    """(status, code of the problem) of reading the channel, when the node is started there."""
+async def read(
+    directory: Path, ann: Caller, private: str, **settings: Any
+) -> list[tuple[str, str]]:
+    """What she reads in the channel, when the node is started there: (content, how it is kept)."""
     async with running(directory, **settings) as canopy:
         again = Caller(canopy.http, canopy.up.url, ann.id, ann.key)
-        status, _, told = await again.call("GET", f"/channels/{private}/messages")
-        return status, told.get("code", "")
+        found = (await again.get(f"/channels/{private}/messages"))["messages"]
+        return [(one["content"], one["crypto_state"]) for one in found]
 
 
 HARMS = ["gone", "half", "foreign"]
@@ -72,7 +74,7 @@ async def test_an_identity_that_does_not_name_its_vault_gets_a_new_one(
     monkeypatch.setattr("bus.vault_file.vault_name", lambda _: "")
     monkeypatch.setattr("bus.vault_file._refuse_over_another", lambda *_: None)
 
-    assert await read(tmp_path / "one", *hers) == (500, "content_damaged")
+    assert await read(tmp_path / "one", *hers) == [("", "damaged")]
     assert kept(tmp_path / "one") == ["keys", "table-1"]
 
 
@@ -87,4 +89,4 @@ async def test_no_node_starts_under_another_passphrase(tmp_path: Path) -> None:
         await read(tmp_path / "one", ann, private, passphrase="correct horse staples")
     assert kept(tmp_path / "one") == there
     right = await read(tmp_path / "one", ann, private, passphrase="correct horse battery")
-    assert right == (200, "")
+    assert right == []

@@ -285,6 +285,7 @@ async def test_a_damaged_key_is_told_of_and_is_not_taken_for_an_erased_one(tmp_p
         ann = await canopy.owner()
         private = await channel(ann)
         posted = await say(ann, private, MARKER)
+        await say(ann, private, "And this.")
     (segment,) = (tmp_path / "vault").glob("segment-*")
     raw = bytearray(segment.read_bytes())
     raw[50] ^= 1
@@ -292,11 +293,18 @@ async def test_a_damaged_key_is_told_of_and_is_not_taken_for_an_erased_one(tmp_p
     async with running(tmp_path) as canopy:
         ann = Caller(canopy.http, canopy.up.url, ann.id, ann.key)
         path = f"/channels/{private}/messages"
-        status, _, problem = await ann.call("GET", path)
+        listed = (await ann.get(path))["messages"]
+        found = (await ann.get(f"/channels/{private}/search?q=this"))["messages"]
+        status, _, problem = await ann.call("GET", f"{path}/{posted['message']['id']}")
         (event,) = (await ann.get(f"/log/{posted['seq']}"))["events"]
         deleted = await ann.ok("DELETE", f"{path}/{posted['message']['id']}")
         page = await ann.get(f"{path}?seq={deleted['seq']}")
 
+    assert [(one["content"], one["crypto_state"]) for one in listed] == [
+        ("", "damaged"),
+        ("And this.", "sealed"),
+    ]
+    assert [one["content"] for one in found] == ["And this."]
     assert (status, problem["code"]) == (500, "content_damaged")
     assert event["data"]["damaged"] is True
-    assert page["messages"] == []
+    assert [one["content"] for one in page["messages"]] == ["And this."]
