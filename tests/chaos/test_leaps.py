@@ -47,7 +47,7 @@ async def kept_over_a_leap(directory: Path, wall: Wall, awaited: str = "brief") 
         gone = said[awaited]
         seq = await erased(ann, f"{private}.{gone['message']['id']}", gone["seq"])
         wall.ahead_ms = 0
-        path = f"/channels/{private}/messages/{kept['message']['id']}?seq={seq}"
+        path = f"/channels/{private}/messages/{kept['message']['id']}?after_seq={seq}"
         status, _, _ = await ann.call("GET", path)
     return status
 

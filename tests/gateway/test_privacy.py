@@ -96,7 +96,7 @@ async def test_an_edit_is_sealed_and_so_is_every_version(canopy: Canopy) -> None
     path = f"/channels/{private}/messages/{posted['id']}"
     changed = await ann.ok("PATCH", path, {"content": "second"})
 
-    one = (await ann.get(f"{path}?seq={changed['seq']}"))["message"]
+    one = (await ann.get(f"{path}?after_seq={changed['seq']}"))["message"]
     versions = (await ann.get(f"{path}/history"))["versions"]
     (kept,) = (await ann.get(f"/log/{changed['seq']}"))["events"]
 
@@ -147,7 +147,7 @@ async def test_what_was_public_stays_readable_and_its_edit_is_sealed(canopy: Can
     path = f"/channels/{open_one}/messages/{posted['id']}"
     seq = (await ann.ok("PATCH", path, {"content": "in private"}))["seq"]
 
-    one = (await ann.get(f"{path}?seq={seq}"))["message"]
+    one = (await ann.get(f"{path}?after_seq={seq}"))["message"]
     versions = (await ann.get(f"{path}/history"))["versions"]
 
     assert (one["content"], one["crypto_state"]) == ("in private", "sealed")
@@ -185,7 +185,7 @@ async def test_what_is_deleted_cannot_be_read_by_anybody(tmp_path: Path) -> None
         deleted = await ann.ok("DELETE", path)
         seq = await erased(ann, f"{private}.{message_id}", deleted["seq"])
 
-        status, _, problem = await ann.call("GET", f"{path}?seq={seq}")
+        status, _, problem = await ann.call("GET", f"{path}?after_seq={seq}")
         (left,) = (await ann.get(f"/channels/{private}/messages"))["messages"]
         (event,) = (await ann.get(f"/log/{posted['seq']}"))["events"]
         again = await ann.call(
@@ -251,7 +251,7 @@ async def test_what_expires_is_deleted_and_erased(tmp_path: Path) -> None:
         body = {"channel_id": private, "content": MARKER, "ttl_seconds": 1}
         posted = await ann.post("/channels/messages", body)
         seq = await erased(ann, f"{private}.{posted['message']['id']}", posted["seq"])
-        await ann.get(f"/channels/{private}/messages?seq={seq}")  # The tables know of it now.
+        await ann.get(f"/channels/{private}/messages?after_seq={seq}")  # The tables know of it now.
 
         (event,) = (await ann.get(f"/log/{posted['seq']}"))["events"]
         deletion = next(
@@ -298,7 +298,7 @@ async def test_a_damaged_key_is_told_of_and_is_not_taken_for_an_erased_one(tmp_p
         status, _, problem = await ann.call("GET", f"{path}/{posted['message']['id']}")
         (event,) = (await ann.get(f"/log/{posted['seq']}"))["events"]
         deleted = await ann.ok("DELETE", f"{path}/{posted['message']['id']}")
-        page = await ann.get(f"{path}?seq={deleted['seq']}")
+        page = await ann.get(f"{path}?after_seq={deleted['seq']}")
 
     assert [(one["content"], one["crypto_state"]) for one in listed] == [
         ("", "damaged"),
