@@ -12,7 +12,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from gateway.cli.call import Call
-from gateway.cli.client import Client
+from gateway.cli.client import Client, segment
 from gateway.cli.lookup import names
 from gateway.cli.sentences import Names, place
 from gateway.cli.terminal import facts, person, plain, table
@@ -35,7 +35,7 @@ def why(context: typer.Context, name: Name) -> None:
     call = Call.of(context)
 
     async def talk(client: Client) -> tuple[Json, Names]:
-        return await client.get(f"/api/v1/why/{name}"), await names(client)
+        return await client.get(f"/api/v1/why/{segment(name)}"), await names(client)
 
     told, known = call.ask(talk)
     call.terminal.answer(told, _shown(told, known))
@@ -103,7 +103,7 @@ def trace(context: typer.Context, name: Name) -> None:
     Processes remember their last steps only; of older ones the log tells the commits.
     """
     call = Call.of(context)
-    told = call.ask(lambda client: client.get(f"/api/v1/trace/{name}"))
+    told = call.ask(lambda client: client.get(f"/api/v1/trace/{segment(name)}"))
     call.terminal.answer(told, _steps(told))
 
 

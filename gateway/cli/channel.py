@@ -12,7 +12,7 @@ from rich.text import Text
 
 from gateway.cli import lookup
 from gateway.cli.call import Call
-from gateway.cli.client import Client
+from gateway.cli.client import Client, segment
 from gateway.cli.exits import Exit, Failure
 from gateway.cli.lookup import complete_account, complete_channel
 from gateway.cli.terminal import channel as channel_name
@@ -214,7 +214,7 @@ def remove(context: typer.Context, name: Channel, account: Account) -> None:
     async def talk(client: Client) -> Json:
         channel_id = await lookup.channel_id(client, name)
         account_id = await lookup.account_id(client, account)
-        return await client.delete(f"/api/v1/channels/{channel_id}/members/{account_id}")
+        return await client.delete(f"/api/v1/channels/{channel_id}/members/{segment(account_id)}")
 
     told = call.ask(talk)
     text = Text.assemble(

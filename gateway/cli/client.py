@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import orjson
@@ -185,6 +186,11 @@ class Client:
             "Name the node with --url or CANOPY_URL.",
             detail={"url": self.url, "status": status},
         )
+
+
+def segment(name: str) -> str:
+    """What somebody typed, as one segment of a path, whatever it holds."""
+    return quote(name, safe="")
 
 
 def refused(status: int, problem: Json) -> Failure:

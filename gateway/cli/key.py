@@ -11,7 +11,7 @@ from rich.text import Text
 
 from gateway.cli import secrets
 from gateway.cli.call import Call
-from gateway.cli.client import Client
+from gateway.cli.client import Client, segment
 from gateway.cli.sentences import scopes
 from gateway.cli.terminal import plain, table, whole
 from schemas.account import DEFAULT_SCOPES, Scope
@@ -113,7 +113,8 @@ def revoke(
 ) -> None:
     """Revoke one of your API keys: whoever uses it is shut out at once."""
     call = Call.of(context)
-    told = _as_account(call, user, lambda client: client.delete(f"/api/v1/keys/{key_id}"))
+    path = f"/api/v1/keys/{segment(key_id)}"
+    told = _as_account(call, user, lambda client: client.delete(path))
     call.terminal.answer(told, Text.assemble(("✓ ", "good"), f"{key_id} is revoked."))
 
 

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from gateway.cli import lookup, secrets
 from gateway.cli.call import Call
-from gateway.cli.client import Client
+from gateway.cli.client import Client, segment
 from gateway.cli.config import Data, File, configured
 from gateway.cli.key import ALL_SCOPES, Made, shown_key
 from gateway.cli.lookup import complete_account
@@ -136,7 +136,7 @@ def _judge(context: typer.Context, name: str, verb: str) -> None:
 
     async def talk(client: Client) -> Json:
         account_id = await lookup.account_id(client, name)
-        return await client.post(f"/api/v1/accounts/{account_id}/{verb}")
+        return await client.post(f"/api/v1/accounts/{segment(account_id)}/{verb}")
 
     told = call.ask(talk)
     text = Text.assemble(

@@ -108,6 +108,13 @@ def test_keys_are_listed_without_themselves(owner: Desk) -> None:
     assert "cnp_key" not in said.out
 
 
+def test_a_key_is_revoked_by_all_of_its_id(owner: Desk) -> None:
+    made = owner.ok("key", "create")
+
+    assert owner("key", "revoke", f"{made['id']}?really").code == Exit.REFUSED
+    assert owner("key", "revoke", made["id"]).code == Exit.OK
+
+
 def test_a_code_lets_one_in(owner: Desk) -> None:
     stranger = Desk(owner.type_in, owner.url)
 

@@ -272,3 +272,14 @@ def test_what_is_no_moment_is_a_mistake_of_use(type_in: Type, node: Node, key: s
 
     assert said.code == Exit.USAGE
     assert "noon" in said.err
+
+
+@pytest.mark.parametrize("name", ["../channels", "../why/1", "1?limit=1", "1#b", "..", "a%2Fb"])
+@pytest.mark.parametrize("word", ["why", "trace"])
+def test_an_id_is_asked_for_as_it_was_typed(
+    word: str, name: str, node: Node, key: str, type_in: Type
+) -> None:
+    """It leads to no other page of the node, and loses nothing on the way."""
+    said = type_in(word, name, "--url", node.url, "--key", key)
+
+    assert said.code == Exit.REFUSED, said.out
