@@ -27,13 +27,13 @@ def point(text: str, now: datetime) -> Point:
 
     A time without a zone is the reader's own. Raises `Failure` for anything else.
     """
-    if text.isascii() and text.isdigit():
-        return Point(seq=int(text))
-    if (ago := _AGO.fullmatch(text)) is not None:
-        return Point(time=now - timedelta(seconds=float(ago[1]) * _SECONDS[ago[2]]))
     try:
+        if text.isascii() and text.isdigit():
+            return Point(seq=int(text))
+        if (ago := _AGO.fullmatch(text)) is not None:
+            return Point(time=now - timedelta(seconds=float(ago[1]) * _SECONDS[ago[2]]))
         return Point(time=datetime.fromisoformat(text).astimezone(UTC))
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise Failure(
             Exit.USAGE,
             f"{text!r} is no point in the log.",

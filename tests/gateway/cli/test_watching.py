@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -283,3 +284,25 @@ def test_an_id_is_asked_for_as_it_was_typed(
     said = type_in(word, name, "--url", node.url, "--key", key)
 
     assert said.code == Exit.REFUSED, said.out
+
+
+@pytest.mark.parametrize(
+    "moment",
+    ["9999999d", "99999999999w", "9" * 5000, "1" * 400 + "h", "9999-12-31T23:59", "0001-01-01"],
+    ids=lambda text: text[:20],
+)
+def test_a_moment_that_no_calendar_holds_is_a_mistake_of_use(
+    moment: str, node: Node, key: str, type_in: Type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever the reader is: west of Greenwich the last year ends too late, east the first too
+    early."""
+    zone = "Etc/GMT+12" if moment.startswith("9") else "Etc/GMT-12"
+    with monkeypatch.context() as there:
+        there.setenv("TZ", zone)
+        time.tzset()
+        at = type_in("channel", "list", "--at", moment, "--url", node.url, "--key", key)
+        since = type_in("replay", "--from", moment, "--url", node.url, "--key", key)
+    time.tzset()
+
+    assert (at.code, since.code) == (Exit.USAGE, Exit.USAGE)
+    assert "no point in the log" in at.err
