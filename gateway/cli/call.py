@@ -39,8 +39,8 @@ class Call:
         """The call that *context* belongs to."""
         given: dict[str, Any] = context.ensure_object(dict)
         terminal = Terminal(given.get("json", False))
-        at = given.get("at") or ""
-        named = moment(at, datetime.now(UTC)) if at else ""
+        at = given.get("at")
+        named = "" if at is None else moment(at, datetime.now(UTC))
         return cls(terminal, given.get("url") or URL, given.get("key") or "", named)
 
     @property
@@ -103,7 +103,7 @@ def _common(
 
 def _looking_back(
     at: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--at",
             help="How it stood then: a position (42), a time (2026-11-21T05:29), or how long ago "
@@ -113,7 +113,7 @@ def _looking_back(
             expose_value=False,
             rich_help_panel=PANEL,
         ),
-    ] = "",
+    ] = None,
 ) -> None:
     """What commands understand that read how things stand."""
 

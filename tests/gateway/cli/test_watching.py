@@ -268,11 +268,15 @@ def test_how_it_stood_is_asked_with_at(owner: Desk) -> None:
     assert listed[-1]["seq"] == first
 
 
-def test_what_is_no_moment_is_a_mistake_of_use(type_in: Type, node: Node, key: str) -> None:
-    said = type_in("channel", "list", "--at", "noon", "--url", node.url, "--key", key)
+@pytest.mark.parametrize("moment", ["noon", ""])
+def test_what_is_no_moment_is_a_mistake_of_use(
+    moment: str, type_in: Type, node: Node, key: str
+) -> None:
+    """An empty one too: whoever names none with a variable that is not set wants no present."""
+    said = type_in("channel", "list", "--at", moment, "--url", node.url, "--key", key)
 
-    assert said.code == Exit.USAGE
-    assert "noon" in said.err
+    assert said.code == Exit.USAGE, said.out
+    assert repr(moment) in said.err
 
 
 @pytest.mark.parametrize("name", ["../channels", "../why/1", "1?limit=1", "1#b", "..", "a%2Fb"])
