@@ -224,7 +224,7 @@ class _Entrance:
         route, gateway = self._route, self._gateway
         if gateway.reads.unready and route.verb not in ALWAYS:
             await gateway.reads.caught_up()
-        query = call.request.query
+        query = arrival.told_once(call.request.query)
         asked = arrival.awaited_position(query) if query else 0
         call.principal = principal = await self._recognised(call, asked)
         buckets = gateway.throttles.requests

@@ -12,9 +12,10 @@ from hashlib import blake2b
 from ipaddress import ip_address
 
 from aiohttp import web
+from multidict import MultiMapping
 
 from bus.clock import derived_id, new_id
-from gateway.errors import refuse
+from gateway.errors import refuse, wrong
 from schemas.settings import Settings
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -139,6 +140,14 @@ def expected_position(headers: Mapping[str, str]) -> int | None:
     if tag is None:
         raise refuse("invalid_header", 'If-Match must be one ETag, like "42", or *.')
     return int(tag[1])
+
+
+def told_once(query: MultiMapping[str]) -> MultiMapping[str]:
+    """*query*. Raises `Refused` for a parameter that is there twice: one would be passed over."""
+    for name in query:
+        if len(query.getall(name)) > 1:
+            raise wrong(name, f"{name} is there more than once: send it once.", kind="repeated")
+    return query
 
 
 def awaited_position(query: Mapping[str, str]) -> int:

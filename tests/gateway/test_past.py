@@ -282,6 +282,15 @@ async def test_what_is_no_moment_is_told_so(tmp_path: Path) -> None:
     assert {at: (status, problem["code"]) for at, (status, _, problem) in told.items()} == expected
 
 
+@pytest.mark.parametrize("name", ["at", "after_seq", "limit"])
+async def test_what_is_asked_twice_is_refused_by_name(name: str, ann: Caller) -> None:
+    """Whichever of the two were taken, somebody would have meant the other."""
+    status, _, problem = await ann.call("GET", f"/accounts?status=active&{name}=9&{name}=2")
+
+    assert (status, problem["code"]) == (400, "invalid_request")
+    assert [(one["field"], one["code"]) for one in problem["errors"]] == [(name, "repeated")]
+
+
 async def test_what_is_only_true_now_has_no_past(tmp_path: Path) -> None:
     log = Told()
     async with house(tmp_path, log, [LATER_MS], somebody()) as one:
