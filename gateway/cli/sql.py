@@ -30,17 +30,26 @@ def sql(
             show_default=False,
         ),
     ] = "",
-    parameters: Annotated[
+    words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[PARAMETER]…", help="What stands for $1, $2 and so on.", show_default=False
+            metavar="[PARAMETER]…",
+            help="What stands for $1, $2 and so on: text, whatever it looks like.",
+            show_default=False,
+        ),
+    ] = None,
+    parameters: Annotated[
+        str | None,
+        typer.Option(
+            help="All of them as one JSON list instead: '[42, null, \"42\"]'.", show_default=False
         ),
     ] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Answer with CSV, a header first.")] = False,
 ) -> None:
     """Ask in SQL: one SELECT over what you may see.
 
-    docs/reference/sql.md has views, columns, functions and limits.
+    A parameter is the text that is typed; `$1::INT` reads a number from it. After `--` it may begin
+    with a dash. docs/reference/sql.md has views, columns, functions and limits.
     """
     call = Call.of(context)
     if not query:
@@ -52,7 +61,7 @@ def sql(
         raise Failure(Exit.USAGE, "There is no statement.", 'canopy sql "SELECT * FROM channels"')
     body = {
         "query": statement,
-        "parameters": [_value(one) for one in parameters or ()],
+        "parameters": _told(words or [], parameters),
         "at": call.at or None,
     }
     answer = call.ask(lambda client: _asked(client, body))
@@ -63,13 +72,23 @@ async def _asked(client: Client, body: dict[str, Any]) -> dict[str, Any]:
     return await client.post(PATH, body)
 
 
-def _value(word: str) -> Any:
-    """A number, true, false or null as such; anything else as text."""
+def _told(words: list[str], parameters: str | None) -> Any:
+    """What stands for $1, $2 and so on. Raises `Failure`."""
+    if parameters is None:
+        return words
+    if words or not _is_list(parameters):
+        raise Failure(
+            Exit.USAGE, "--parameters takes all of them, as one JSON list.",
+            "canopy sql QUERY --parameters '[42, null, \"42\"]'",
+        )  # fmt: skip
+    return orjson.Fragment(parameters)  # As it stands: a number keeps all its digits.
+
+
+def _is_list(text: str) -> bool:
     try:
-        value = orjson.loads(word)
+        return isinstance(orjson.loads(text), list)
     except orjson.JSONDecodeError:
-        return word
-    return word if isinstance(value, list | dict) else value
+        return False
 
 
 def _show(call: Call, answer: dict[str, Any], *, as_csv: bool) -> None:

@@ -27,7 +27,9 @@ def text() -> str:
         "`POST /api/v1/sql` and `canopy sql` answer one SELECT in DuckDB's dialect over the views "
         "below. They hold what the caller may see and nothing else; names and columns are stable. "
         "All times are UTC, and `now()` is the time of the question. All rows of an answer belong "
-        "to one `position` of the log, which it tells.",
+        "to one `position` of the log, which it tells. What JSON cannot hold exactly is text as "
+        "DuckDB writes it: `INTERVAL` (`1 month`), `TIMESTAMP_NS`, times and dates that are "
+        "`infinity` or `-infinity`, numbers that are `inf`, `-inf` or `nan`.",
         table(
             ("view", "what"),
             ((f"[{code(view.name)}](#{view.name})", view.about) for view in VIEWS),

@@ -37,7 +37,8 @@ class SqlAnswer(Shape):
     columns: list[ColumnShape]
     rows: list[list[JsonValue]] = Field(
         description="Values in the order of the columns: times as ISO 8601 in UTC, large and exact "
-        "numbers as numbers with all their digits, bytes in hexadecimal digits."
+        "numbers as numbers with all their digits, bytes in hexadecimal digits. What JSON cannot "
+        "hold is text as DuckDB writes it: intervals, nanoseconds, infinite times, inf and nan."
     )
     truncated: bool = Field(description="Whether there were more rows than an answer may hold.")
 

@@ -12,6 +12,7 @@ kernel keeps both bounds, because DuckDB does not hear an interrupt within some 
 
 from __future__ import annotations
 
+import json
 import resource
 import sys
 from collections.abc import Iterator, Mapping
@@ -48,7 +49,7 @@ Json = dict[str, Any]
 def main() -> None:
     """Answer the one question on standard input, on standard output."""
     source, sink = sys.stdin.buffer, sys.stdout.buffer
-    question = orjson.loads(source.readline())
+    question = json.loads(source.readline())
     confine(question["limits"])
     try:
         answer(question, source, sink)

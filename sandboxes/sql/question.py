@@ -6,6 +6,7 @@ time is over.
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -101,7 +102,8 @@ class Cell:
         if source is None or sink is None:
             raise Fault("sql_failed", "The process has no pipes.")
         try:
-            source.write(orjson.dumps(asdict(question)) + b"\n")
+            # Not with orjson, which knows whole numbers of 64 bits only.
+            source.write(json.dumps(asdict(question)).encode() + b"\n")
             source.flush()
             needs: Mapping[str, Sequence[str]] = self._heard(sink.readline(LINE_MAX))["needs"]
             for view, columns in needs.items():

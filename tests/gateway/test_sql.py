@@ -139,14 +139,14 @@ async def test_values_keep_what_they_are(canopy: Canopy) -> None:
     query = """
         SELECT 170141183460469231731687303715884105727, 1.50, 0.1::DOUBLE, 'ü', NULL, true,
                TIMESTAMP '2026-01-02 03:04:05.678901', DATE '2026-01-02', [1, NULL], {'a': 1},
-               MAP {'k': 2}, 'nan'::DOUBLE, '\\xAA'::BLOB, $1, $2
+               MAP {'k': 2}, '\\xAA'::BLOB, $1, $2
     """
 
     _, _, answer = await ann.call("POST", "/sql", {"query": query, "parameters": ["x'; --", None]})
 
     assert answer["rows"] == [
         [2**127 - 1, 1.5, 0.1, "ü", None, True, "2026-01-02T03:04:05.678901Z", "2026-01-02",
-         [1, None], {"a": 1}, {"k": 2}, None, "aa", "x'; --", None]
+         [1, None], {"a": 1}, {"k": 2}, "aa", "x'; --", None]
     ]  # fmt: skip
 
 

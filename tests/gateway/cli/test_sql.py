@@ -83,3 +83,28 @@ def test_a_refusal_says_why(owner: Type) -> None:
 
     assert said.code == 3
     assert "There is no view 'api_key'" in said.err
+
+
+def test_a_parameter_is_the_text_that_was_typed(owner: Type) -> None:
+    words = ("7", "1e5", "true", "null", "99999999999999999999999999", '"x"')
+    said = owner("sql", "--json", "SELECT $1, $2, $3, $4, $5, $6, $1::INT + 1", *words)
+
+    assert said.code == 0, said.err
+    assert said.json["rows"] == [[*words, 8]]
+    assert owner("sql", "--json", "SELECT $1", "--", "-5").json["rows"] == [["-5"]]
+
+
+def test_parameters_of_other_types_are_one_json_list(owner: Type) -> None:
+    typed = '[-5, 99999999999999999999, true, null, "42"]'
+    said = owner("sql", "--json", "SELECT $1, $2::VARCHAR, $3, $4, $5", "--parameters", typed)
+
+    assert said.code == 0, said.err
+    assert said.json["rows"] == [[-5, "99999999999999999999", True, None, "42"]]
+
+
+@pytest.mark.parametrize("words", [("[1",), ("{}",), ("7",), ("[1]", "x")])
+def test_parameters_are_told_in_one_way(owner: Type, words: tuple[str, ...]) -> None:
+    said = owner("sql", "SELECT $1", "--parameters", *words)
+
+    assert said.code == 2
+    assert "--parameters" in said.err
