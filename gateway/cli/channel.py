@@ -117,16 +117,25 @@ def _shown(one: Json, messages: list[Json]) -> Group:
     ]
     if one["archived_at"]:
         rows.append(("archived", Text(_when(one["archived_at"]), "wary")))
-    said = [
-        Text.assemble(
-            (_when(message["created_at"])[-5:], "faint"), "  ",
-            person(message["username"] or message["user_id"]), "  ",
-            plain(message["content"], keep_lines=True),
-            (" (edited)" if message["edited_at"] else "", "faint"),
-        )
-        for message in messages
-    ]  # fmt: skip
+    said = [shown_message(message) for message in messages]
     return Group(facts(rows), *([""] if said else []), *said)
+
+
+def shown_message(message: Json) -> Text:
+    """Who said what, and when; of what is gone, why it says nothing."""
+    return Text.assemble(
+        (_when(message["created_at"])[-5:], "faint"), "  ",
+        person(message["username"] or message["user_id"]), "  ",
+        (_gone(message), "faint"), plain(message["content"], keep_lines=True),
+        (" (edited)" if message["edited_at"] else "", "faint"),
+    )  # fmt: skip
+
+
+def _gone(message: Json) -> str:
+    """What stands in the place of what a message said; empty when it still says it."""
+    if message["withheld"]:
+        return f"(withheld: {message['withheld'].replace('_', ' ')})"
+    return "(erased)" if message["crypto_state"] == "erased" else ""
 
 
 @app.command()

@@ -7,11 +7,14 @@ import os
 import re
 import subprocess
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 
+from gateway.cli.channel import shown_message
 from gateway.cli.exits import Exit
 from tests.gateway.cli.conftest import CANOPY, PASSWORD, Node, Said, Type, environment
 
@@ -193,6 +196,21 @@ def test_a_channel_from_its_opening_to_its_end(owner: Desk) -> None:
     assert closed["channel"]["lifecycle_status"] == "archived"
     assert "is open again" in reopened.out
     assert "#workshop" in listed.out
+
+
+def test_what_is_gone_is_named_and_not_left_blank(owner: Desk) -> None:
+    owner.ok("channel", "create", "ruins")
+    posted = owner.ok("post", "ruins", "Gone soon.")
+    message, headers = posted["message"], {"X-API-Key": owner.key}
+    url = f"{owner.url}/api/v1/channels/{message['channel_id']}/messages/{message['id']}"
+    with urlopen(Request(url, headers=headers, method="DELETE")) as answer:
+        assert answer.status == HTTPStatus.OK
+
+    shown = owner("channel", "show", "ruins", "--at", str(posted["seq"]))
+    erased = shown_message(message | {"content": "", "crypto_state": "erased"})
+
+    assert "ann  (withheld: deleted)" in shown.out
+    assert erased.plain.endswith("ann  (erased)")
 
 
 def test_a_public_channel_can_be_joined(owner: Desk) -> None:
