@@ -14,6 +14,7 @@ import pytest
 from gateway.cli.app import tree
 from gateway.errors import CATALOGUE
 from gateway.reference.__main__ import PAGES, write
+from gateway.reference.cli import leaves
 from schemas.configuration import OTHERS, PREFIX, SHORT
 from schemas.settings import Settings
 
@@ -180,3 +181,17 @@ def test_what_the_code_refers_to_is_there() -> None:
     ]
 
     assert lost == []
+
+
+def test_every_option_of_a_command_stands_in_the_reference() -> None:
+    """Its own with the command, what several share in one table that says who takes it."""
+    page = (REFERENCE / "cli.md").read_text("utf-8")
+    shared = page.partition("## Shared options")[2].partition("\n## ")[0]
+
+    for name, command in leaves("canopy", tree()):
+        own = page.partition(f"\n## `{name}`\n")[2].partition("\n## ")[0]
+        for option in (opt for one in command.params for opt in one.opts if opt[0] == "-"):
+            assert f"`{option}`" in own + shared, f"{name} {option}"
+    at = next(line for line in shared.splitlines() if "`--at`" in line)
+    assert "`channel show`" in at
+    assert "`post`" not in at

@@ -22,14 +22,13 @@ NOTES = re.compile(rf"\[({'|'.join(NOTED)}): ([^\]]+)\]")
 def text() -> str:
     """The page."""
     commands = list(leaves(PROGRAM, tree()))
-    common = [one for one in commands[0][1].params if _shared(one)]
     return page(
         "Command line",
         "`canopy` speaks to a node through its public API; what needs a node that is stopped takes "
         "`--data`. Answers go to standard output, everything else to standard error.",
         table(("command", "what"), (_line(*one) for one in commands)),
-        "## Every command",
-        _parameters(common),
+        "## Shared options",
+        table(("", "what", "who takes it"), _common(commands)),
         "## How a command ends",
         table(("exit code", "what"), ((code(int(one)), what) for one, what in MEANINGS.items())),
         *(part for name, command in commands for part in _command(name, command)),
@@ -58,8 +57,27 @@ def _command(name: str, command: Any) -> Iterator[str]:
     yield _parameters(own)
 
 
+def _common(commands: list[tuple[str, Any]]) -> Iterator[tuple[str, str, str]]:
+    """The options that several of *commands* take, and which of them do."""
+    takers: dict[str, tuple[Any, list[str]]] = {}
+    for name, command in commands:
+        for one in filter(_shared, command.params):
+            takers.setdefault(one.name, (one, []))[1].append(name)
+    for one, names in takers.values():
+        others = [name for name, _ in commands if name not in names]
+        yield _spelling(one), _about(one), _who(names, others)
+
+
+def _who(names: list[str], others: list[str]) -> str:
+    """*names*, or all but the *others* when those are fewer."""
+    if not others:
+        return "every command"
+    all_but, few = ("all but ", others) if len(others) < len(names) else ("", names)
+    return all_but + codes(name.removeprefix(f"{PROGRAM} ") for name in few)
+
+
 def _shared(parameter: Any) -> bool:
-    """Whether every command takes it."""
+    """Whether several commands take it."""
     return bool(parameter.rich_help_panel == PANEL)
 
 
