@@ -47,6 +47,7 @@ LOOKING_BACK = frozenset(
         "channel show",
         "channel members",
         "user list",
+        "key list",
         "log list",
         "log show",
     }

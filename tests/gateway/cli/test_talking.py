@@ -111,6 +111,17 @@ def test_keys_are_listed_without_themselves(owner: Desk) -> None:
     assert "cnp_key" not in said.out
 
 
+def test_keys_are_listed_as_they_were(owner: Desk) -> None:
+    before = owner.ok("key", "create", "--label", "before")
+    made = owner.ok("key", "create", "--label", "later")
+
+    then = {one["id"] for one in owner.ok("key", "list", "--at", str(before["seq"]))["keys"]}
+    now = {one["id"] for one in owner.ok("key", "list")["keys"]}
+
+    assert before["id"] in then
+    assert made["id"] in now - then
+
+
 def test_a_key_is_revoked_by_all_of_its_id(owner: Desk) -> None:
     made = owner.ok("key", "create")
 
