@@ -16,14 +16,13 @@ import json
 import resource
 import sys
 from collections.abc import Iterator, Mapping
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
 from typing import Any, BinaryIO
 
 import duckdb
 import orjson
 import pyarrow as pa
 
+from sandboxes.sql import telling
 from sandboxes.sql.fault import Fault, Forbidden
 from sandboxes.sql.guard import inspect
 
@@ -41,7 +40,7 @@ CLOCK = (
 )
 """Time is that of the question, in UTC and without a zone, like every column of time."""
 PARSE = "SELECT json_serialize_sql($1)"
-ENCODING = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_UUID
+BARE = "SELECT json_deserialize_sql(json_serialize_sql($1))"
 
 Json = dict[str, Any]
 
@@ -92,8 +91,7 @@ def answer(question: Json, source: BinaryIO, sink: BinaryIO) -> None:
     try:
         for name in needs:
             connection.register(name, pa.ipc.open_stream(source).read_all())
-        connection.execute(question["query"], question["parameters"] or None)
-        sink.write(_told(connection, limits["rows_max"], limits["bytes_max"]))
+        sink.write(_told(connection, question))
     except (duckdb.OutOfMemoryException, MemoryError, pa.ArrowMemoryError) as error:
         raise Fault("sql_too_large", _TOO_LARGE) from error
     except duckdb.BinderException as error:
@@ -144,65 +142,36 @@ def _parsed(connection: duckdb.DuckDBPyConnection, query: str) -> Json:
     raise Fault("sql_invalid", message)
 
 
-def _told(result: duckdb.DuckDBPyConnection, rows_max: int, bytes_max: int) -> bytes:
-    """The answer as JSON: as many rows as fit into both bounds. Raises `Fault`."""
-    columns = [{"name": one[0], "type": str(one[1])} for one in result.description or ()]
+def _told(connection: duckdb.DuckDBPyConnection, question: Json) -> bytes:
+    """The answer as JSON. Raises `Fault`."""
+    query, parameters = question["query"], question["parameters"] or None
+    bounds = question["limits"]["rows_max"], question["limits"]["bytes_max"]
+    told = connection.execute(query, parameters).description or ()
+    columns = [{"name": one[0], "type": str(one[1])} for one in told]
     for column in columns:
         if "TIME ZONE" in column["type"]:
             raise Fault("sql_invalid", f"{column['name']} has a time zone: cast it to TIMESTAMP.")
-    encoded: list[bytes] = []
-    left, truncated = bytes_max, False
-    for row in _rows(result):
-        text = _encoded(row)
-        left -= len(text) + 1
-        if left < 0 or len(encoded) == rows_max:
-            truncated = True
-            break
-        encoded.append(text)
-    head = orjson.dumps({"columns": columns, "truncated": truncated})
-    return head[:-1] + b',"rows":[' + b",".join(encoded) + b"]}\n"
+    types = [column["type"] for column in columns]
+    if not telling.lessened(types):
+        try:
+            return telling.as_json(columns, telling.certain(_rows(connection), types), *bounds)
+        except telling.Doubtful:
+            pass  # Asked once more, exactly.
+    wrapped = telling.exactly(_bare(connection, query), types)
+    inspect(_parsed(connection, wrapped), question["views"])
+    connection.execute(wrapped, parameters)
+    return telling.as_json(columns, telling.settled(_rows(connection)), *bounds)
+
+
+def _bare(connection: duckdb.DuckDBPyConnection, query: str) -> str:
+    """*query* without what may follow it: semicolons, comments."""
+    (told,) = connection.execute(BARE, [query]).fetchall()[0]
+    return str(told)
 
 
 def _rows(result: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:
     while chunk := result.fetchmany(CHUNK):
         yield from chunk
-
-
-def _encoded(row: tuple[Any, ...]) -> bytes:
-    try:
-        return orjson.dumps(row, _plain, ENCODING)
-    except TypeError:  # A whole number that 64 bits do not hold, somewhere in it.
-        return orjson.dumps([_exact(value) for value in row], _plain, ENCODING)
-
-
-def _exact(value: Any) -> Any:
-    match value:
-        case bool():
-            return value
-        case int():
-            return orjson.Fragment(str(value))
-        case list() | tuple():
-            return [_exact(one) for one in value]
-        case dict():
-            return {str(key): _exact(one) for key, one in value.items()}
-    return value
-
-
-def _plain(value: object) -> Any:
-    """What JSON has no form of its own for."""
-    match value:
-        case datetime():
-            exact = "milliseconds" if value.microsecond % 1000 == 0 else "microseconds"
-            return value.isoformat(timespec=exact) + "Z"
-        case date() | time():
-            return value.isoformat()
-        case timedelta():
-            return str(value)
-        case Decimal() if value.is_finite():
-            return orjson.Fragment(str(value))
-        case bytes() | bytearray():
-            return value.hex()
-    return str(value)
 
 
 def _tell(sink: BinaryIO, told: Json) -> None:
