@@ -36,8 +36,12 @@ PAST = ("before_account",)
 CREATED = 201
 CHANNEL_ID = "{channel_id:(?!messages(?:/|$))[^{}/]+}"
 ID = "[A-Za-z0-9_-]{1,100}"
-PATTERNS = {"seq": "[0-9]{1,18}", "channel_id": "(?!messages$)" + ID}
-"""What stands in a path: an id, but for the names here."""
+PATTERNS = {
+    "seq": "[0-9]{1,18}",
+    "channel_id": "(?!messages$)" + ID,
+    "id": rf"{ID}(\.{ID})?",
+}
+"""What stands in a path: an id, but for these names. An `id` may be a key of the log (`C1.M1`)."""
 DIGEST_HEADERS = {
     "Canopy-Seq": "Position of the log: what a write has reached, or a read reflects at least.",
     "RateLimit": "What is left of the caller's allowance.",

@@ -310,3 +310,14 @@ def test_a_moment_that_no_calendar_holds_is_a_mistake_of_use(
 
     assert (at.code, since.code) == (Exit.USAGE, Exit.USAGE)
     assert "no point in the log" in at.err
+
+
+def test_why_answers_the_id_that_the_log_prints(owner: Desk) -> None:
+    (commit,) = owner("log", "list", "message_posted", "-n", "1", "--json").json["commits"]
+
+    told = owner("why", commit["id"], "--json").json
+    traced = owner("trace", commit["id"], "--json").json
+
+    assert commit["id"].count(".") == 1
+    assert commit["seq"] in [one["seq"] for one in told["chains"][0]["commits"]]
+    assert traced["id"] == commit["id"]
