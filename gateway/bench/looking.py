@@ -17,6 +17,7 @@ from typing import Any
 import aiohttp
 import structlog
 
+from bus import codec
 from bus.connection import connected, located, wired
 from bus.jetstream import JetStreamLog, epoch_of
 from bus.notary import attested
@@ -198,10 +199,13 @@ def _damaged(commit: Mapping[str, Any]) -> bool:
 
 
 async def _stored(log: JetStreamLog, read: dict[str, Any]) -> None:
-    """*read* holds whatever can be read of the log itself, gaps passed over."""
+    """*read* holds of the log itself what every reader takes for a commit, gaps passed over."""
     after = 0
     while page := await log.page(after, 1000):
-        read |= {f"stored {one.seq}": one for one in page}
+        for one in page:
+            with suppress(codec.Undecodable):
+                codec.prove(one.payload)
+                read[f"stored {one.seq}"] = one
         after = page[-1].seq
 
 
