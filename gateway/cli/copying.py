@@ -28,7 +28,7 @@ from bus.marks import MarksDamaged
 from gateway import backup as taking
 from gateway import restore as restoring
 from gateway.cli.exits import Exit, Failure
-from gateway.cli.running import failures
+from gateway.cli.running import journaled
 from gateway.cli.terminal import Terminal
 from schemas.settings import Settings
 
@@ -125,7 +125,7 @@ def _shown(work: Work[Result], what: str, settings: Settings, terminal: Terminal
 def _ends(settings: Settings) -> Iterator[None]:
     """What keeps an archive from being made or used, told as a `Failure`."""
     try:
-        with failures(settings), _disk():
+        with journaled(settings), _disk():
             yield
     except Taken as error:
         raise Failure(Exit.NO, f"{error}.", "", "taken") from error

@@ -25,7 +25,7 @@ from bus.vault_file import vault_in
 from gateway.__main__ import PROJECTIONS
 from gateway.auth import Passwords, require_strength
 from gateway.cli.exits import Exit, Failure
-from gateway.cli.running import failures
+from gateway.cli.running import journaled
 from gateway.directory import Account
 from gateway.node import passphrase
 from gateway.read_model import Behind
@@ -38,7 +38,7 @@ from schemas.settings import Settings
 def reset(settings: Settings, username: str, password: str) -> dict[str, Any]:
     """The account whose password was set. Raises `Failure` when there is none, or the node runs."""
     try:
-        with failures(settings):
+        with journaled(settings):
             require_node(settings.data_directory)
             require_strength(password)
             return asyncio.run(_reset(settings, username, password))

@@ -55,16 +55,23 @@ def run(process: Process, settings: Settings, terminal: Terminal) -> None:
         "gateway": lambda: node.run_gateway(settings, announce),
     }
     ask_for_all()
-    with failures(settings), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with journaled(settings), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_until_asked(mains[process]))
     terminal.done("Stopped.")
 
 
 @contextmanager
-def failures(settings: Settings) -> Iterator[None]:
-    """What keeps a node from running, told as a `Failure`. Anything else is a bug and passes. The
-    journal of what runs in the block goes to standard error, never between the answers."""
+def journaled(settings: Settings) -> Iterator[None]:
+    """As `failures`; the journal of what runs in the block goes to standard error, never between
+    the answers."""
     journal.configure(settings)
+    with failures(settings):
+        yield
+
+
+@contextmanager
+def failures(settings: Settings) -> Iterator[None]:
+    """What keeps a node from running, told as a `Failure`. Anything else is a bug and passes."""
     fault: BaseException | None = None
     try:
         yield

@@ -26,7 +26,7 @@ from bus.server import broker
 from bus.telemetry import Telemetry
 from gateway.__main__ import PROJECTIONS
 from gateway.cli.exits import Exit, Failure
-from gateway.cli.running import failures
+from gateway.cli.running import journaled
 from gateway.node import passphrase
 from gateway.read_model import Behind
 from gateway.reads import Reads
@@ -39,14 +39,14 @@ Wish = Literal["verify", "rebuild"]
 
 def ask(wish: Wish, settings: Settings) -> dict[str, Any]:
     """What comes of *wish*. Raises `Failure` when the node runs, or cannot be looked at."""
-    with failures(settings):
+    with journaled(settings):
         return asyncio.run(_asked(wish, settings))
 
 
 def vouch(settings: Settings, *, certain: bool) -> dict[str, Any]:
     """What is wrong with the log of a stopped node, `fault`, and its last position, `head`; when
     *certain*, it is taken as it is from now on, `vouched`. Raises `Failure`, also for a gap."""
-    with failures(settings):
+    with journaled(settings):
         return asyncio.run(_vouched(settings, certain=certain))
 
 
