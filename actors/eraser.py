@@ -20,6 +20,7 @@ import structlog
 from actors.reactor import Intent, send
 from bus import codec
 from bus.commands import Commands, Unavailable
+from bus.faults import point
 from bus.key_table import VaultUnusable
 from bus.log import Log, Missing, Stored
 from bus.sealing import owner
@@ -164,7 +165,9 @@ class Eraser:
         return int(seq) if seq.isdigit() and noted == note(self._log.epoch, int(seq)) else 0
 
     def _note(self, seen: int) -> None:
+        point("erasure.told")
         self._storage.replace(PROGRESS, note(self._log.epoch, seen))
+        point("erasure.noted")
         self._noted = seen
 
 

@@ -2,8 +2,9 @@
 
 `point("…")` does nothing unless the process was armed. `CANOPY_FAULT="vault.kept:3"` arms a process
 of a test: it kills itself, as a power cut would, when it comes to that place for the third time. A
-simulator hangs its own hook in. Every place is listed in `Point`; a test kills at each of them, so
-a new step without a place in that matrix does not type-check, and one without a kill fails.
+simulator hangs its own hook in. Every place is listed in `Point`: one that is not does not
+type-check, and a test kills at each of them. `tests/test_durable_steps.py` finds what writes a file
+durably and comes by no place; what the broker and DuckDB write is out of its sight.
 """
 
 from __future__ import annotations
@@ -41,12 +42,15 @@ Point = Literal[
     "fold.staged",  # a batch is in the tables, in a transaction that is not committed
     "fold.committed",  # it is, and nobody has heard of it
     CopyPoint,
+    "vault.grown",  # an empty segment is on the disk, no key table knows of it
     "vault.kept",  # keys are on the disk, nothing is sealed under them yet
     "vault.rewritten",  # a segment lies there anew without the keys that go
     "vault.tabled",  # and so does the key table, under a table key that nobody knows yet
     "vault.turned",  # the root has sealed the new table key beside the old one
     "vault.overwritten",  # the old one is gone; its files still lie there
     "vault.erased",  # nothing is left of it; the log does not say so yet
+    "erasure.told",  # the log says so, nobody has noted how far all of it is done
+    "erasure.noted",  # and so it is noted
 ]
 VARIABLE = "CANOPY_FAULT"
 

@@ -169,6 +169,7 @@ class KeyTable(StoredTable):
         segments = dict(table.segments)
         segments[number] = Segment(table.generation, new_key())
         self._storage.replace(segment_file(number, table.generation), b"")
+        point("vault.grown")
         grown = Table(table.generation, table.key, number + 1, segments)
         self._write(grown)
         return number, grown

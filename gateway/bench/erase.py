@@ -42,6 +42,8 @@ ROUND_S = 100.0
 AGAIN_S = 0.05
 DYING = tuple(point for point in get_args(Point) if point.startswith("vault."))
 DEATHS: tuple[Point | None, ...] = (*DYING, None)
+SAYING: tuple[Point, ...] = ("vault.grown", "vault.kept")
+"""Deaths of those who say something; the first of all."""
 SYNC_S = 120.0
 
 
@@ -235,7 +237,7 @@ async def _erased(parts: Parts, speaker: Speaker, said: Said, death: Point | Non
         await parts.arm("actors", death, 1)
     async with asyncio.TaskGroup() as group:
         group.create_task(speaker.asked("DELETE", said.path))
-        if death == "vault.kept":  # A death of those who say something; the first of all.
+        if death in SAYING:
             group.create_task(speaker.say(said.channel))
         if death is not None:
             async with asyncio.timeout(ROUND_S):
