@@ -101,8 +101,9 @@ async def test_without_keys_passwords_are_set_anew_by_who_holds_the_directory(
     assert (before, after) == (401, [401, 201])
 
 
-async def test_keys_come_along_but_for_those_of_what_was_erased(tmp_path: Path) -> None:
-    """In the log that was copied, and in a later backup."""
+async def copied_twice(tmp_path: Path) -> list[str]:
+    """The names of three keys of a node of which there are two backups: `early`, when the first was
+    called to be destroyed, and `late`, when the second was too."""
     old = settings(tmp_path / "old")
     async with fresh_bus(old) as bus:
         names = await kept(old.data_directory, "message.c.m1", "message.c.m2", "message.c.m3")
@@ -113,6 +114,12 @@ async def test_keys_come_along_but_for_those_of_what_was_erased(tmp_path: Path) 
     async with fresh_broker(old) as broker, bus_on(broker.endpoint, old) as bus:
         await told(bus.log, MessageDeleted(private=True), "c.m2", other)
     await backup(old, tmp_path / "late", quiet)
+    return names
+
+
+async def test_keys_come_along_but_for_those_of_what_was_erased(tmp_path: Path) -> None:
+    """F-42: in the log that was copied, and in a later backup."""
+    names = await copied_twice(tmp_path)
     wish = Wish(SECRET, (tmp_path / "late",))
     await restore(settings(tmp_path / "one"), tmp_path / "early", quiet, Wish(SECRET))
     await restore(settings(tmp_path / "two"), tmp_path / "early", quiet, wish)
@@ -120,6 +127,18 @@ async def test_keys_come_along_but_for_those_of_what_was_erased(tmp_path: Path) 
     assert found(tmp_path / "old", *names) == [True, True, True]
     assert found(tmp_path / "one", *names) == [False, True, True]
     assert found(tmp_path / "two", *names) == [False, False, True]
+
+
+async def test_without_the_later_erasures_a_destroyed_key_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The proof that the test before this one can fail: what a later backup tells is not heard."""
+    names = await copied_twice(tmp_path)
+    monkeypatch.setattr("gateway.restore._erased", lambda later: set())
+    wish = Wish(SECRET, (tmp_path / "late",))
+    await restore(settings(tmp_path / "new"), tmp_path / "early", quiet, wish)
+
+    assert found(tmp_path / "new", *names) == [False, True, True]
 
 
 async def spoken(canopy: Canopy, key: str, private: str) -> list[tuple[str, str]]:
