@@ -14,7 +14,7 @@ import os
 import subprocess
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
@@ -176,9 +176,12 @@ def _chunks(image: Path) -> Iterator[bytes]:
                 at += len(chunk)
 
 
-async def erase(directory: Path, count: int = 50) -> Report:
-    """*count* rounds. Raises `gateway.bench.volume.NoVolume` where there can be no volume, and
-    `gateway.bench.parts.Unfound` when something does not happen in time."""
+async def erase(
+    directory: Path, count: int = 50, deaths: Sequence[Point | None] = DEATHS
+) -> Report:
+    """*count* rounds, with one of *deaths* in turn in each. Raises `gateway.bench.volume.NoVolume`
+    where there can be no volume, and `gateway.bench.parts.Unfound` when something does not happen
+    in time."""
     left: Counter[str] = Counter()
     before = 0
     with volume(directory, VOLUME_BYTES) as disk, kept_when_failed(disk.path, directory / "kept"):
@@ -199,7 +202,7 @@ async def erase(directory: Path, count: int = 50) -> Report:
                     wanted.append(needles(node, said))
                     found = await _found(disk.path, disk.image, wanted[-1])
                     before += found["sealed"] > 0
-                    await _erased(parts, speaker, said, DEATHS[nth % len(DEATHS)])
+                    await _erased(parts, speaker, said, deaths[nth % len(deaths)])
                     left += await _found(disk.path, disk.image, wanted[-1])
                 read = [await speaker.asked("GET", one.path) for one in stay]
         finally:
