@@ -59,7 +59,7 @@ async def marks(
         Figure("p50 alone, unmarked", middle(measured, "bare_alone_ms"), "ms"),
         Figure(f"look at {long['seq']:,} commits at a start", long["look_s"], "s", 2.0),
         Figure("proved", long["proved_rate"], "commits/s", 40_000.0, rising=True),
-        Figure("processor taken by the scrubber", long["share"], "", 0.055),
+        Figure("processor taken by the scrubber", long["share"], "", 0.05),
     )
     conditions = f"the node's own writer, median of {rounds} interleaved rounds of {seconds:g} s"
     return Report("marks", conditions, figures, tuple(measured))

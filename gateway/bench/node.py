@@ -10,7 +10,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -120,10 +120,13 @@ async def ready(running: asyncio.subprocess.Process) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def node(directory: Path, **settings: object) -> AsyncIterator[Node]:
-    """A whole node on *directory* with an owner of its own, when it is the first time."""
+async def node(
+    directory: Path, program: Sequence[str] = (), **settings: object
+) -> AsyncIterator[Node]:
+    """A whole node on *directory* with an owner of its own, when it is the first time; of another
+    *program* that takes the words of `canopy`, if there is one."""
     began_s = perf_counter()
-    words = command("up", "--json", "--data", str(directory), "--port", "0")
+    words = [*(program or command()), "up", "--json", "--data", str(directory), "--port", "0"]
     async with process(words, environment(directory, settings)) as running:
         told = await ready(running)
         ready_s = perf_counter() - began_s

@@ -46,9 +46,10 @@ async def parquet(directory: Path, events: int = EVENTS, rounds: int = 3) -> Rep
         ratio = files["events_per_s"] / log["events_per_s"]
         measured.append({"log": log, "differing": differing, "ratio": ratio, **files})
     from_log = middle([one["log"] for one in measured], "events_per_s")
+    closed = middle(measured, "closed_per_s")
     figures = (
-        Figure("from Parquet", middle(measured, "events_per_s"), "events/s", 200_000, rising=True),
-        Figure("from Parquet, and closed", middle(measured, "closed_per_s"), "events/s"),
+        Figure("from Parquet", middle(measured, "events_per_s"), "events/s"),
+        Figure("from Parquet, and closed", closed, "events/s", 200_000, rising=True),
         Figure("from the log", from_log, "events/s"),
         Figure("Parquet ÷ log", middle(measured, "ratio"), "×"),
         Figure("tables that differ", sum(one["differing"] for one in measured), "tables", 0),

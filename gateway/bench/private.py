@@ -1,11 +1,14 @@
-"""What privacy costs: durable posts in a private channel against posts in a public one.
+"""What privacy costs: durable posts in a private channel against posts in a public one, and against
+posts in a public one of a node without marks.
 
-The same node, the same clients and the same words; the load goes to one channel and then to the
-other, round by round.
+The same clients and the same words; the load goes to one channel and then to the others, round by
+round.
 """
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +20,19 @@ from gateway.bench.posts import BODY, CLIENTS, PACED_PER_S
 from gateway.bench.report import Figure, Report, middle
 
 POSTS = "/api/v1/channels/messages"
+UNMARKED = (sys.executable, "-m", "gateway.bench.unmarked")
+Body = Mapping[str, Any]
 
 
 async def private(directory: Path, rounds: int = 3, seconds: float = 5.0) -> Report:
-    """Posts a second of both kinds by 64 clients, the ratio, and latencies at a steady rate."""
-    async with node(directory / "node") as ours:
-        bodies = {"public": BODY, "private": BODY | {"channel_id": await _channel(ours)}}
-        measured = [await _round(ours, bodies, seconds) for _ in range(rounds)]
+    """Posts a second of all kinds by 64 clients, the ratios, and latencies at a steady rate."""
+    async with node(directory / "node") as ours, node(directory / "bare", UNMARKED) as bare:
+        kinds: Mapping[str, tuple[Node, Body]] = {
+            "bare": (bare, BODY),
+            "public": (ours, BODY),
+            "private": (ours, BODY | {"channel_id": await _channel(ours)}),
+        }
+        measured = [await _round(kinds, seconds) for _ in range(rounds)]
     refused = sum(
         count
         for one in measured
@@ -35,7 +44,9 @@ async def private(directory: Path, rounds: int = 3, seconds: float = 5.0) -> Rep
     figures = (
         Figure("posts, private", middle(measured, "private_rate"), "/s"),
         Figure("posts, public", middle(measured, "public_rate"), "/s"),
+        Figure("posts, public and unmarked", middle(measured, "bare_rate"), "/s"),
         Figure("private ÷ public", middle(measured, "ratio"), "×", 0.85, rising=True),
+        Figure("private ÷ unmarked", middle(measured, "whole_ratio"), "×", 0.85, rising=True),
         Figure("p99, private", middle(measured, "private_p99_ms"), "ms"),
         Figure("p99, public", middle(measured, "public_p99_ms"), "ms"),
         Figure("p50 at 500/s, private", middle(measured, "private_paced_p50_ms"), "ms"),
@@ -61,11 +72,14 @@ async def _channel(ours: Node) -> str:
         return str((await response.json())["channel"]["id"])
 
 
-async def _round(ours: Node, bodies: dict[str, Any], seconds: float) -> dict[str, Any]:
+async def _round(kinds: Mapping[str, tuple[Node, Body]], seconds: float) -> dict[str, Any]:
     flat: dict[str, Any] = {}
-    for kind, body in bodies.items():
+    for kind, (at, body) in kinds.items():
         for name, rate in ((kind, 0.0), (f"{kind}_paced", PACED_PER_S)):
-            order = Order(ours.host, ours.port, POSTS, ours.headers, body, CLIENTS, seconds, rate)
+            order = Order(at.host, at.port, POSTS, at.headers, dict(body), CLIENTS, seconds, rate)
             result = await ordered("posting", order)
             flat |= {f"{name}_{figure}": value for figure, value in result.items()}
-    return flat | {"ratio": flat["private_rate"] / flat["public_rate"]}
+    return flat | {
+        "ratio": flat["private_rate"] / flat["public_rate"],
+        "whole_ratio": flat["private_rate"] / flat["bare_rate"],
+    }

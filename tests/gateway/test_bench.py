@@ -46,6 +46,7 @@ async def test_private_posts_are_measured_against_public_ones(tmp_path: Path) ->
     found = figures(await private(tmp_path, rounds=1, seconds=0.3))
 
     assert min(found["posts, private"], found["posts, public"], found["private ÷ public"]) > 0
+    assert min(found["posts, public and unmarked"], found["private ÷ unmarked"]) > 0
     assert found["answers other than 201"] == 0
 
 
