@@ -24,6 +24,7 @@ from actors.receipt.aggregate import RECEIPT
 from actors.view import View
 from actors.workspace.aggregate import WORKSPACE
 from actors.workspace.reactor import WELCOME
+from actors.workspace.views import VIEWS as OF_THE_WORKSPACE
 
 AGGREGATES: tuple[Aggregate[Any], ...] = (ACCOUNT, CHANNEL, CURSOR, MESSAGE, RECEIPT, WORKSPACE)
 REACTORS: tuple[Reactor, ...] = (WELCOME,)
@@ -33,6 +34,7 @@ VIEWS: tuple[View, ...] = (
     *OF_CHANNELS,
     *OF_ACCOUNTS,
     *OF_CURSORS,
+    *OF_THE_WORKSPACE,
     *OF_COMMITS,
 )
 """What may be asked in SQL."""

@@ -111,15 +111,18 @@ class Canopy:
 
     async def owner(self) -> Caller:
         """Ann, who comes first and owns the workspace, with a key that may do everything."""
-        ann = await self.register("ann")
-        login = {"username": "ann", "password": PASSWORD}
+        return await self.able("ann", await self.register("ann"))
+
+    async def able(self, username: str, caller: Caller) -> Caller:
+        """*caller*, who is called *username*, with a key that may do everything."""
+        login = {"username": username, "password": PASSWORD}
         async with self.http.post(f"{self.up.url}/api/v1/session", json=login) as response:
             csrf = (await response.json())["csrf_token"]
             cookie = response.headers["Set-Cookie"].partition(";")[0]
         made = await self.nobody.ok(
             "POST", "/keys", {"permissions": get_args(Scope)}, Cookie=cookie, X_CSRF_Token=csrf
         )
-        return Caller(self.http, self.up.url, ann.id, made["api_key"])
+        return Caller(self.http, self.up.url, caller.id, made["api_key"])
 
 
 @asynccontextmanager

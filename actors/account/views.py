@@ -42,4 +42,29 @@ FROM first JOIN latest ON latest.id = first.id
 """,
 )
 
-VIEWS = (ACCOUNTS,)
+API_KEYS = View(
+    "api_keys",
+    "Your API keys, revoked and expired ones too, for who asks with one that holds `manage_keys`; "
+    "never the keys themselves, and nobody else's.",
+    (
+        Column("id", "VARCHAR", "The key, as `canopy key list` names it."),
+        Column("user_id", "VARCHAR", "Whose it is: yours."),
+        Column("permissions", "VARCHAR[]", "What it may do."),
+        Column("label", "VARCHAR", "What it is for."),
+        Column("created_at", "TIMESTAMP", "When it was made, UTC."),
+        Column("expires_at", "TIMESTAMP", "When it expires, UTC; NULL for never."),
+        Column("revoked", "BOOLEAN", "Whether it has been revoked."),
+        Column("seq", "BIGINT", "The position of the log at which it was made."),
+    ),
+    """
+SELECT id, account_id AS user_id, list_sort(scopes) AS permissions, label, time AS created_at,
+       expires_at,
+       id IN (
+           SELECT id FROM api_key_revocation WHERE account_id = $reader AND seq <= $at
+       ) AS revoked,
+       seq::BIGINT AS seq
+FROM api_key WHERE account_id = $reader AND $keeper AND seq <= $at
+""",
+)
+
+VIEWS = (ACCOUNTS, API_KEYS)

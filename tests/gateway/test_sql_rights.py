@@ -16,6 +16,7 @@ from tests.canopy import Caller, Canopy, running
 COLUMNS = {view.name: [column.name for column in view.columns] for view in VIEWS}
 STATEMENTS = 6
 EXAMPLES = 2
+READS = {"permissions": ["read_feed"]}
 
 views = st.sampled_from(sorted(COLUMNS))
 
@@ -88,10 +89,11 @@ class Place:
 
 
 async def place(canopy: Canopy) -> Place:
-    ann, bob = await canopy.register("ann"), await canopy.register("bob")
+    ann, bob = await canopy.owner(), await canopy.able("bob", await canopy.register("bob"))
     hive = (await bob.post("/channels", {"name": "beehive", "type": "private"}))["channel"]["id"]
     open_one = (await bob.post("/channels", {"name": "meadow"}))["channel"]["id"]
-    marks = {hive, "beehive"}
+    key = await bob.post("/keys", {"permissions": ["read_feed"], "label": "propolis"})
+    marks = {hive, "beehive", key["id"], "propolis"}
     for where, text in ((hive, "honeycomb"), (open_one, "clover"), (open_one, "daisy")):
         body = {"channel_id": where, "content": text}
         message = (await bob.post("/channels/messages", body))["message"]
@@ -131,6 +133,37 @@ async def test_who_may_see_it_is_told(canopy: Canopy) -> None:
         body = {"query": f"SELECT t FROM {view.name} t", "after_seq": town.seq}
         told += str((await town.bob.post("/sql", body))["rows"])
     assert {mark for mark in town.hidden if mark not in told} == {"honeycomb"}
+
+
+async def test_keys_are_told_as_rest_tells_them(canopy: Canopy) -> None:
+    """To their account, with a key that may manage them; as they were, when the past is asked."""
+    ann, bob = await canopy.owner(), await canopy.able("bob", await canopy.register("bob"))
+    made = await bob.post("/keys", {"permissions": ["read_feed"], "label": "x", "expires_days": 1})
+    gone = await bob.ok("DELETE", f"/keys/{made['id']}")
+    reader = Caller(bob.http, bob.base, bob.id, (await bob.post("/keys", READS))["api_key"])
+    columns = ("id", "user_id", "permissions", "label", "created_at", "expires_at", "revoked")
+    query = {"query": f"SELECT {', '.join(columns)} FROM api_keys ORDER BY seq"}
+
+    told = {who: (await who.post("/sql", query))["rows"] for who in (ann, bob, reader)}
+    then = (await bob.post("/sql", query | {"at": gone["seq"] - 1}))["rows"]
+    shown = (await bob.get("/keys"))["keys"]
+
+    assert told[bob] == [[one[name] for name in columns] for one in shown]
+    assert [row[-1] for row in told[bob]] == [False, False, True, False]
+    assert [row[-1] for row in then] == [False, False, False]
+    assert {row[1] for row in told[ann]} == {ann.id}
+    assert told[reader] == []
+
+
+async def test_whose_the_workspace_is_is_no_secret(canopy: Canopy) -> None:
+    ann, bob = await canopy.owner(), await canopy.register("bob")
+    query = {"query": "SELECT owner_id, kinds, seq FROM workspace JOIN commits USING (seq)"}
+
+    ((owner, kinds, seq),) = (await bob.post("/sql", query))["rows"]
+    before = await ann.post("/sql", {"query": "SELECT * FROM workspace", "at": seq - 1})
+
+    assert (owner, kinds) == (ann.id, ["workspace_claimed"])
+    assert before["rows"] == []
 
 
 async def test_what_was_said_in_a_removed_channel_is_in_no_past(canopy: Canopy) -> None:
