@@ -135,7 +135,8 @@ def _gone(message: Json) -> str:
     """What stands in the place of what a message said; empty when it still says it."""
     if message["withheld"]:
         return f"(withheld: {message['withheld'].replace('_', ' ')})"
-    return "(erased)" if message["crypto_state"] == "erased" else ""
+    state = message["crypto_state"]
+    return f"({state})" if state in ("erased", "damaged") else ""
 
 
 @app.command()

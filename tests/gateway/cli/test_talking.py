@@ -218,10 +218,11 @@ def test_what_is_gone_is_named_and_not_left_blank(owner: Desk) -> None:
         assert answer.status == HTTPStatus.OK
 
     shown = owner("channel", "show", "ruins", "--at", str(posted["seq"]))
-    erased = shown_message(message | {"content": "", "crypto_state": "erased"})
+    states = ("erased", "damaged")
+    gone = [shown_message(message | {"content": "", "crypto_state": one}) for one in states]
 
     assert "ann  (withheld: deleted)" in shown.out
-    assert erased.plain.endswith("ann  (erased)")
+    assert [one.plain.rpartition("ann  ")[2] for one in gone] == ["(erased)", "(damaged)"]
 
 
 def test_a_public_channel_can_be_joined(owner: Desk) -> None:
