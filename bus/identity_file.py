@@ -20,6 +20,7 @@ from bus.crypto.identity import SECRET_BYTES, Identity, Secrets, identity, new_s
 from bus.crypto.passphrase import Cost, PassphraseWrong, lock, unlock
 from bus.files import written
 from bus.storage import lock_file
+from schemas.settings import PASSPHRASE_CHARACTERS_MIN
 
 FILE = "identity.json"
 LOG_DIRECTORY = Path("nats", "jetstream")
@@ -34,6 +35,10 @@ class IdentityUnusable(Exception):
 
 class PassphraseMissing(IdentityUnusable):
     """The identity is sealed under a passphrase and none was given."""
+
+
+class PassphraseWeak(IdentityUnusable):
+    """Nothing is sealed under a passphrase that can be guessed; what was, still opens."""
 
 
 class NoNode(IdentityUnusable):
@@ -51,7 +56,7 @@ def identify(directory: Path, passphrase: str | None = None, cost: Cost | None =
 
     With a passphrase the secrets are sealed under it; an identity that lay open so far is sealed
     now. *cost* is the price of guessing the passphrase. Raises `IdentityUnusable`, also for a wrong
-    passphrase, or `PassphraseMissing`; takes about 0.4 s with a passphrase.
+    passphrase, `PassphraseMissing` or `PassphraseWeak`; takes about 0.4 s with a passphrase.
     """
     path = directory / FILE
     cost = cost or Cost()
@@ -85,6 +90,16 @@ def name_vault(directory: Path, name: str) -> None:
     path = directory / FILE
     with _alone(directory):
         _rewrite(path, _read(path) | {"vault": name})
+
+
+def require_strength(passphrase: str | None) -> None:
+    """Returns when secrets may be sealed under *passphrase*, or are to lie open. Raises
+    `PassphraseWeak`."""
+    if passphrase is not None and len(passphrase) < PASSPHRASE_CHARACTERS_MIN:
+        raise PassphraseWeak(
+            f"CANOPY_PASSPHRASE has less than {PASSPHRASE_CHARACTERS_MIN} characters, and all that "
+            "the node keeps secret would depend on it"
+        )
 
 
 def keep(directory: Path, made: Identity, passphrase: str | None, cost: Cost | None = None) -> None:
@@ -133,6 +148,7 @@ def _log_in(directory: Path) -> bool:
 
 
 def _record(of: Identity, passphrase: str | None, cost: Cost) -> dict[str, Any]:
+    require_strength(passphrase)
     record: dict[str, Any] = {
         "v": VERSION,
         "node": of.node_id,

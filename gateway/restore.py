@@ -28,7 +28,7 @@ from bus.attachment import Bus, attached, prepared
 from bus.crypto.identity import Identity, identity, new_secrets
 from bus.faults import point
 from bus.holding import hold
-from bus.identity_file import FILE, keep
+from bus.identity_file import FILE, keep, require_strength
 from bus.inspection import noted
 from bus.key_copy import KeyCopy, erase, opened_keys, put_vault
 from bus.key_table import VaultUnusable
@@ -109,6 +109,7 @@ async def restore(
     """
     if settings.nats_url:
         raise Unsuitable("a node is restored with its own broker: unset nats_url")
+    require_strength(passphrase(settings))  # Now, and not when all but the identity is there.
     started = datetime.now(UTC).isoformat(timespec="seconds")
     with opened(path) as files:
         archive = Archive(files)

@@ -20,6 +20,9 @@ KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
 
+PASSPHRASE_CHARACTERS_MIN = 12
+"""Of any passphrase under which something is sealed anew."""
+
 
 def _knob(default: Any, unit: str, description: str, **limits: Any) -> Any:
     return Field(default, description=description, json_schema_extra={"unit": unit}, **limits)
@@ -58,7 +61,9 @@ class Settings(BaseModel):
     )
     secure_cookies: bool = _knob(False, "yes/no", "Send cookies over HTTPS only (behind a proxy).")
     passphrase: SecretStr | None = _knob(
-        None, "secret", "Seals this node's identity file; set CANOPY_PASSPHRASE, never a flag."
+        None,
+        "secret",
+        "Seals this node's identity; 12 characters or more. Set CANOPY_PASSPHRASE, never a flag.",
     )
 
     # --- Broker -----------------------------------------------------------------------------------

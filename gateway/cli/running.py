@@ -24,7 +24,7 @@ from actors.projection_file import Damaged
 from actors.projection_folder import Locked
 from bus.faults import Unarmed, arm
 from bus.holding import Held
-from bus.identity_file import IdentityUnusable, NoNode, PassphraseMissing
+from bus.identity_file import IdentityUnusable, NoNode, PassphraseMissing, PassphraseWeak
 from bus.logins import LoginUnusable
 from bus.program import BrokerUnusable
 from bus.server import BrokerStopped
@@ -34,6 +34,7 @@ from gateway import node
 from gateway.cli import journal
 from gateway.cli.call import URL
 from gateway.cli.exits import Exit, Failure
+from gateway.cli.secrets import UNGUESSED
 from gateway.cli.terminal import Terminal, facts, line
 from gateway.descriptors import ask_for_all
 from schemas.settings import Settings
@@ -128,6 +129,8 @@ def _stranger(fault: IdentityUnusable | LoginUnusable) -> Failure:
             remedy, code = "canopy config explain nats_credentials", "login_unusable"
         case NoNode():
             remedy, code = "Name it with --data.", "node_absent"
+        case PassphraseWeak():
+            remedy, code = UNGUESSED, "passphrase_weak"
         case PassphraseMissing():
             remedy, code = "Set CANOPY_PASSPHRASE.", "identity_unusable"
         case _:

@@ -13,10 +13,11 @@ import typer
 
 from gateway.cli.exits import Exit, Failure
 from gateway.cli.terminal import Terminal
+from schemas.settings import PASSPHRASE_CHARACTERS_MIN
 
 VARIABLE = "CANOPY_PASSWORD"
 BACKUP_VARIABLE = "CANOPY_BACKUP_PASSPHRASE"
-PASSPHRASE_CHARACTERS_MIN = 12
+UNGUESSED = "Take some words that nobody would guess together."
 GENERATED_CHARACTERS = 24
 CLASSES = (string.ascii_uppercase, string.ascii_lowercase, string.digits, "-_.!?+")
 
@@ -60,7 +61,7 @@ def passphrase(terminal: Terminal, *, new: bool) -> str:
             Exit.USAGE,
             f"The passphrase has less than {PASSPHRASE_CHARACTERS_MIN} characters, and all that "
             "was said in private will depend on it.",
-            "Take some words that nobody would guess together.",
+            UNGUESSED,
             "passphrase_weak",
         )
     return told

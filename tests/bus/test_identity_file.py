@@ -7,8 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from bus.crypto.passphrase import Cost
-from bus.identity_file import FILE, IdentityUnusable, PassphraseMissing, identify, name_vault
+from bus.crypto.identity import identity, new_secrets
+from bus.crypto.passphrase import Cost, lock
+from bus.identity_file import (
+    FILE,
+    IdentityUnusable,
+    PassphraseMissing,
+    PassphraseWeak,
+    identify,
+    keep,
+    name_vault,
+)
 
 CHEAP = Cost(passes=1, memory_bytes=8192)
 
@@ -38,6 +47,29 @@ def test_an_open_identity_is_sealed_by_the_first_passphrase(tmp_path: Path) -> N
     assert identify(tmp_path, "correct horse", CHEAP) == made
     with pytest.raises(PassphraseMissing):
         identify(tmp_path)
+
+
+def test_nothing_is_sealed_under_a_passphrase_that_can_be_guessed(tmp_path: Path) -> None:
+    with pytest.raises(PassphraseWeak, match="12 characters"):
+        identify(tmp_path, "eleven sign", CHEAP)
+    with pytest.raises(PassphraseWeak):
+        keep(tmp_path, identity(new_secrets()), "eleven sign", CHEAP)
+    none = [path.name for path in tmp_path.iterdir()]
+    made = identify(tmp_path)
+    with pytest.raises(PassphraseWeak):
+        identify(tmp_path, "eleven sign", CHEAP)
+
+    assert none == []
+    assert identify(tmp_path) == made
+
+
+def test_what_was_sealed_under_a_short_passphrase_still_opens(tmp_path: Path) -> None:
+    made = identify(tmp_path, "correct horse", CHEAP)
+    record = json.loads((tmp_path / FILE).read_text())
+    short = record | {"locked": lock(made.secrets, "short", CHEAP)}
+    (tmp_path / FILE).write_text(json.dumps(short))
+
+    assert identify(tmp_path, "short") == made
 
 
 def test_no_identity_is_made_beside_a_log(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from actors.archive import Archive
 from actors.archive_files import Damaged, Taken, opened
 from bus.faults import CopyPoint
-from bus.identity_file import FILE, RESTORING, IdentityUnusable, identify
+from bus.identity_file import FILE, RESTORING, IdentityUnusable, PassphraseWeak, identify
 from bus.refill import refill
 from gateway.backup import NoRoom, export
 from gateway.draft import Draft
@@ -39,6 +39,13 @@ async def talked(canopy: Canopy) -> tuple[Caller, str]:
     message = posted["message"]["id"]
     await bob.post(f"/channels/general/messages/{message}/like", {"reaction_type": "like"})
     return ann, message
+
+
+async def test_a_passphrase_that_can_be_guessed_is_refused_before_anything(tmp_path: Path) -> None:
+    with pytest.raises(PassphraseWeak):
+        await restore(settings(tmp_path / "new", passphrase="short"), tmp_path / "b", quiet)
+
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("wish", [{"content": "Hi."}, {"content": ""}], ids=["done", "refused"])

@@ -44,6 +44,18 @@ def test_what_a_passphrase_opens_asks_for_one(tmp_path: Path, type_in: Type) -> 
     assert json.loads(said.err)["remedy"] == "Set CANOPY_PASSPHRASE."
 
 
+def test_no_node_is_sealed_under_a_passphrase_that_can_be_guessed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, type_in: Type
+) -> None:
+    identify(tmp_path / "data")
+    monkeypatch.setenv("CANOPY_PASSPHRASE", "eleven sign")
+    said = type_in("vouch", "--data", str(tmp_path / "data"), "--json")
+    told = json.loads(said.err)
+
+    assert (said.code, told["error"]) == (Exit.USAGE, "passphrase_weak")
+    assert "some words" in told["remedy"]
+
+
 def vault_gone(data: Path, node: Identity) -> None:
     vault_in(data, node).close()
     shutil.rmtree(data / "vault")
