@@ -16,6 +16,7 @@ from actors.aggregate import Aggregate
 from actors.recollection import Loaded, Recollection
 from bus.clock import Clock, iso_ms, new_id
 from bus.codec import Undecodable
+from bus.key_table import VaultUnusable
 from bus.log import Conflict, Damaged, Leaderless, Log, Unacknowledged, Unstored
 from bus.recall import refusal_of_command
 from bus.rivals import Rivals
@@ -42,7 +43,7 @@ from schemas.envelope import (
 from schemas.settings import Settings
 
 AS_JSON: Mapping[str, Any] = {"mode": "json", "exclude": {"kind"}}
-PASSING = frozenset({"unacknowledged", "contended", "log_full", "log_damaged"})
+PASSING = frozenset({"unacknowledged", "contended", "log_full", "log_damaged", "vault_unusable"})
 """Refusals of the moment: the same command may be sent again, and may then have its effect."""
 
 log = structlog.get_logger()
@@ -97,6 +98,9 @@ class Host:
                 answer = _refused("log_full", f"The log cannot take it: {error}.")
             except TooLarge as error:
                 answer = _refused("body_too_large", f"One commit cannot hold it: {error}.")
+            except VaultUnusable as error:
+                log.critical("vault_unusable", reason=str(error))
+                answer = _refused("vault_unusable", "The keys of what is private are out of reach.")
             except ContentDamaged:
                 answer = _refused("content_damaged", "What this request said cannot be read.")
             except Undecodable as error:

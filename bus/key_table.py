@@ -32,7 +32,12 @@ MAGIC = "canopy-vault-1"
 
 
 class VaultUnusable(IdentityUnusable):
-    """The vault cannot be opened as it lies there; the text says why and what to do."""
+    """The vault cannot be opened as it lies there: the *problem*, and what to do."""
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(f"{problem}. {remedy}")
+        self.problem = problem
+        self.remedy = remedy
 
 
 class Segment(Struct, frozen=True):
@@ -69,6 +74,8 @@ class StoredTable:
             return self._files.read(SLOTS)
         except FileNotFoundError as error:
             raise self._unusable("is not there") from error
+        except OSError as error:
+            raise self._unusable(f"cannot be read ({error.strerror})") from error
 
     def load(self) -> Table:
         """The table in force. Raises `VaultUnusable`."""
@@ -127,9 +134,10 @@ class StoredTable:
 
     def _unusable(self, problem: str) -> VaultUnusable:
         return VaultUnusable(
-            f"{self._where} {problem}. Put back the vault and identity.json of one backup, both "
-            "together; without its keys what was said in private channels cannot be read, and a "
-            "new vault is never made over an old log."
+            f"{self._where} {problem}",
+            "Put back the vault and identity.json of one backup, both together; without its keys "
+            "what was said in private channels cannot be read, and a new vault is never made over "
+            "an old log.",
         )
 
 

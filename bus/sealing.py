@@ -15,6 +15,8 @@ import structlog
 from msgspec.structs import replace
 
 from bus.crypto.content import Unsealable, open_field, place, seal_field
+from bus.disk import UNWRITABLE
+from bus.key_table import VaultUnusable
 from bus.log import Unstored
 from bus.snapshots import Snapshot, Snapshots
 from bus.vault import KeyDamaged, Vault
@@ -47,7 +49,8 @@ def where(header: Header, kind: str) -> bytes:
 def revealed(vault: Vault, sealed: Mapping[str, Any], at: bytes) -> dict[str, Any] | None:
     """What lies sealed *at* its place: the hidden fields by name; None once it is erased.
 
-    Raises `ContentDamaged`. Reads the vault where it is called.
+    Raises `ContentDamaged`, or `VaultUnusable` when nothing can be opened any more. Reads the vault
+    where it is called.
     """
     try:
         key = vault.find(sealed["key"])
@@ -70,7 +73,7 @@ class Sealing:
 
     async def sealed(self, header: Header, events: tuple[Event, ...]) -> tuple[Event, ...]:
         """*events* as they may be written; what they say still stands in them, for whoever decided
-        it. Raises `Unstored` when the vault cannot keep a key, TimeoutError.
+        it. Raises `Unstored` when the disk takes no key, `VaultUnusable`, TimeoutError.
         """
         for event in events:
             if isinstance(event, Sealable) and event.private:
@@ -87,7 +90,10 @@ class Sealing:
         except TimeoutError:
             raise
         except OSError as error:
-            raise Unstored(f"the vault cannot keep a key: {error}") from error
+            problem = f"the vault cannot keep a key: {error}"
+            if error.errno in UNWRITABLE:
+                raise Unstored(problem) from error
+            raise VaultUnusable(problem, "Put it back where it was.") from error
         body = seal_field(value, where(header, event.kind), kept.name, kept.key)
         return event.model_copy(update={SEALED: Sealed(**body)})
 
@@ -135,7 +141,7 @@ class SealedSnapshots:
                 kept = await self._vault.keep(owner(noun, key), self._timeout_s)
                 if not await latest():  # Asked now: a deletion that comes later finds the key.
                     return
-            except OSError as error:
+            except (OSError, VaultUnusable) as error:
                 log.warning("snapshot_unsaved", noun=noun, id=key, reason=type(error).__name__)
                 return
             box = seal_field(snapshot.state, _at(noun, key, snapshot), kept.name, kept.key)

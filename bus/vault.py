@@ -160,6 +160,11 @@ class Vault:
                 self._storage.release(segment_file(number, one.generation))
         return table
 
+    def look(self) -> None:
+        """Raises `VaultUnusable` when the vault cannot be opened any more. Reads it where it is
+        called."""
+        self._top.load()
+
     def find(self, name: str) -> bytes | None:
         """The key of that name; None when it was destroyed.
 

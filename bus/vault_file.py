@@ -49,9 +49,9 @@ def _refuse_over_another(storage: Directory, where: str) -> None:
     used = [one for one in storage.names() if one.startswith(("segment-", "table-"))]
     if any(one != "table-1" for one in used):
         raise VaultUnusable(
-            f"{where} holds keys, but {FILE} beside it names no vault: it is older than they are. "
+            f"{where} holds keys, but {FILE} beside it names no vault: it is older than they are",
             f"Put back the {FILE} that belongs to this vault, both of one backup; a new vault is "
-            "never made over another."
+            "never made over another.",
         )
 
 

@@ -16,28 +16,24 @@ import statistics
 import subprocess
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import psutil
 
-from bus import marks
 from bus.copies import counted_anew
 from bus.external import external_endpoint
 from bus.health import Sick, asked
 from bus.holding import Holder, holder
 from bus.logins import LoginUnusable
-from bus.notary import attested
 from bus.program import VERSION_MIN, BrokerUnusable, binary, dotted, version
 from bus.server import kept_endpoint
 from bus.topology import Unfit, check_server, check_servers
+from gateway import keeping
 from gateway.descriptors import granted
+from gateway.finding import Finding
 from gateway.surroundings import FORGETFUL, REMOTE, existing, hazards, volume
 from schemas.configuration import Configuration
 from schemas.settings import GIB, MIB, Settings
-
-State = Literal["ok", "warn", "fail"]
 
 FSYNC_SLOW_S = 0.05
 CLOCK_JUMP_S = 0.05
@@ -55,16 +51,6 @@ PACKAGES = {
 ALIASES = {"chromium": ("chromium", "chromium-browser", "google-chrome", "chrome")}
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at: `what` is the case, `remedy` what to do about it."""
-
-    check: str
-    state: State
-    what: str
-    remedy: str = ""
-
-
 async def examine(configuration: Configuration) -> list[Finding]:
     """All findings about the node that *configuration* describes, whether it runs or not."""
     settings = configuration.settings
@@ -78,7 +64,8 @@ async def examine(configuration: Configuration) -> list[Finding]:
         *await asyncio.to_thread(_clock),
         await asyncio.to_thread(_broker_program, settings),
         await _broker(settings, held_by),
-        await asyncio.to_thread(_log, settings),
+        await asyncio.to_thread(keeping.log, settings),
+        await asyncio.to_thread(keeping.vault, settings),
         await asyncio.to_thread(_port, settings, held_by),
         _open_files(settings),
         _packages(),
@@ -250,19 +237,6 @@ async def _broker(settings: Settings, held_by: Holder | None) -> Finding:
     return Finding(
         "broker", "ok", f"{server['version']} at {endpoint.url}, syncs before it acknowledges"
     )
-
-
-def _log(settings: Settings) -> Finding:
-    """Whether the log is known to be damaged."""
-    if not marks.path(settings).exists():
-        return Finding("log", "ok", "not begun yet")
-    known = attested(settings)
-    if known.fault is not None:
-        what = f"{known.fault.text}, from position {known.fault.seq}."
-        return Finding(
-            "log", "fail", what, f"{known.fault.remedy[:1].upper()}{known.fault.remedy[1:]}."
-        )
-    return Finding("log", "ok", f"hashed up to {known.seq:,}, nothing known to be wrong")
 
 
 async def _servers(settings: Settings) -> Finding:

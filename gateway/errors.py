@@ -187,6 +187,12 @@ CATALOGUE: Mapping[str, Entry] = {
         "The log is damaged",
         "Nothing is written any more, and reads go on: restore a backup of the node.",
     ),
+    "vault_unusable": Entry(
+        503,
+        "The vault is out of reach",
+        "What is private is neither read nor written without its keys, the rest goes on: ask the "
+        "operator to look at `canopy doctor`, and to put the vault back.",
+    ),
     "timed_out": Entry(503, "Took too long", "Send the same request again, later."),
 }
 """Every code this gateway answers with."""

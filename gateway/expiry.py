@@ -23,8 +23,8 @@ from schemas.settings import Settings
 AT_ONCE_MAX = 500
 """Messages deleted in one go; the rest in the next."""
 
-STANDSTILL = frozenset({"unacknowledged", "log_full", "log_damaged"})
-"""Refusals that are about the log, and not about one message."""
+STANDSTILL = frozenset({"unacknowledged", "log_full", "log_damaged", "vault_unusable"})
+"""Refusals that are about the log or the vault, and not about one message."""
 
 log = structlog.get_logger()
 

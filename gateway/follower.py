@@ -26,6 +26,7 @@ from gateway import policy
 from gateway.directory import Directory
 from gateway.feed import Entry, Feed, Form
 from gateway.policy import Principal
+from schemas.envelope import Refused
 
 CHUNK_BYTES = 64 * 1024
 """Handed to a connection at once; also where its own buffer begins to count as full."""
@@ -55,6 +56,7 @@ class Ended(Exception):
 LEFT = Farewell(1000, "The client has left.")
 SLOW = Farewell(1013, "Too slow: connect again with ?after=<last seq> and go on.")
 AWAY = Farewell(1013, "The log is away for a moment: connect again with ?after=<last seq>.")
+SHUT = Farewell(1013, "The vault is out of reach: connect again with ?after=<last seq>.")
 DAMAGED = Farewell(1011, "The log is damaged: what follows your position cannot be read any more.")
 STOPPING = Farewell(1001, "The node is stopping: connect again with ?after=<last seq>.")
 
@@ -233,7 +235,10 @@ class Follower:
             except UNREAD as error:
                 await self._send(self._frames((), directory))
                 raise Ended(DAMAGED if isinstance(error, Missing) else AWAY) from error
-            frames = self._frames(page, directory)
+            try:
+                frames = self._frames(page, directory)
+            except Refused as error:  # Nothing is passed over.
+                raise Ended(SHUT) from error
             if frames:
                 began_s, first = perf_counter(), bool(page) and not page[-1].pushed
                 with spans(telemetry, page):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bus.crypto.content import place
+from bus.key_table import VaultUnusable
 from bus.sealing import ContentDamaged, revealed
 from bus.vault import Vault
 from gateway.errors import refuse
@@ -16,12 +17,15 @@ def opened(vault: Vault, row: Row) -> Row:
     """A message, or a version of one, with all that it says; `state` tells how it was kept.
 
     `plaintext`, `sealed`, or `erased`: then it says nothing any more; or `damaged`: it was not
-    erased, and what it says cannot be read. Reads the vault: call it in a worker thread.
+    erased, and what it says cannot be read. Raises `Refused` (vault_unusable). Reads the vault:
+    call it in a worker thread.
     """
     state = row.get("state", "plaintext")
     for one in row["hidden"]:
         try:
             said = revealed(vault, one["sealed"], place(**one["place"]))
+        except VaultUnusable as unusable:
+            raise refuse("vault_unusable") from unusable
         except ContentDamaged:
             return row | {"content": "", "attachments": [], "state": "damaged"}
         state = "erased" if said is None else "sealed"

@@ -21,6 +21,7 @@ from aiohttp import web
 from actors.commit import queries
 from bus.crypto.content import Unsealable, unwrapped, wrapped
 from bus.crypto.identity import Identity
+from bus.key_table import VaultUnusable
 from bus.log import Log
 from bus.turns import Turns
 from bus.vault import KeyDamaged, Vault
@@ -176,6 +177,8 @@ class Receipts:
     def _key(self, name: str) -> bytes:
         try:
             key = self._vault.find(name)
+        except VaultUnusable as unusable:
+            raise refuse("vault_unusable") from unusable
         except KeyDamaged as damaged:
             raise refuse("content_damaged") from damaged
         if key is None:

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from bus.crypto.content import place
+from bus.key_table import VaultUnusable
 from bus.sealing import SEALED, ContentDamaged, revealed
 from bus.vault import Vault
+from gateway.errors import refuse
 
 SECRETS: Mapping[str, frozenset[str]] = {
     "account_registered": frozenset({"password_sealed"}),
@@ -24,7 +26,8 @@ SECRETS: Mapping[str, frozenset[str]] = {
 def shown(vault: Vault, header: Mapping[str, Any], fact: Mapping[str, Any]) -> dict[str, Any]:
     """The data of one event of the commit with that *header*, for whoever may see the event.
 
-    What is private is filled in; or `erased` or `damaged` stands in its place, and is true.
+    What is private is filled in; or `erased` or `damaged` stands in its place, and is true. Raises
+    `Refused` (vault_unusable).
     """
     kind, data = fact["kind"], redact(fact["kind"], fact["data"])
     if SEALED not in data:
@@ -36,6 +39,8 @@ def shown(vault: Vault, header: Mapping[str, Any], fact: Mapping[str, Any]) -> d
     )  # fmt: skip
     try:
         said = revealed(vault, data[SEALED], at)
+    except VaultUnusable as unusable:
+        raise refuse("vault_unusable") from unusable
     except ContentDamaged:
         return clear | {"damaged": True}
     return clear | ({"erased": True} if said is None else said)

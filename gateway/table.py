@@ -31,7 +31,10 @@ ALWAYS = (
     "invalid_http", "host_refused", "origin_refused", "rate_limited", "unavailable",
     "internal_error", "behind", "invalid_request", "position_ahead",
 )  # fmt: skip
-WRITES = ("unacknowledged", "contended", "timed_out", "log_full", "log_damaged", "answer_too_large")
+WRITES = (
+    "unacknowledged", "contended", "timed_out", "log_full", "log_damaged", "vault_unusable",
+    "answer_too_large",
+)  # fmt: skip
 PAST = ("before_account",)
 CREATED = 201
 CHANNEL_ID = "{channel_id:(?!messages(?:/|$))[^{}/]+}"

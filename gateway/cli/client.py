@@ -44,6 +44,7 @@ REMEDIES: Mapping[str, str] = {
     "rate_limited": "Wait a moment, then try again.",
     "host_refused": "Add the name to the node's setting allowed_hosts.",
     "log_damaged": "`canopy doctor` tells what is wrong with the log, and what to do.",
+    "vault_unusable": "`canopy doctor` on the node's machine tells what is wrong with the vault.",
     "log_full": "Free disk space on the node; `canopy doctor` tells how much there is.",
 }
 

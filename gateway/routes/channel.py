@@ -183,7 +183,7 @@ ROUTES = (
     Route(
         "GET", ONE, "see_channel", read_channel, "Read about a channel", TAG,
         reply=shape.OneChannel, versioned=True, about=about.channel_in_path,
-        codes=("channel_absent",),
+        codes=("channel_absent", "vault_unusable"),
     ),
     *(
         Route(

@@ -178,11 +178,11 @@ ROUTES = (
     ),
     Route(
         "GET", "/log", "operate", list_commits, "Read the log", TAG,
-        query=shape.LogQuery, reply=shape.LogPage, codes=(*OWNED, "log_damaged"),
+        query=shape.LogQuery, reply=shape.LogPage, codes=(*OWNED, "log_damaged", "vault_unusable"),
     ),
     Route(
         "GET", "/log/{seq}", "operate", read_commit, "Read a commit", TAG,
-        reply=shape.WholeCommit, codes=(*OWNED, "not_found", "log_damaged"),
+        reply=shape.WholeCommit, codes=(*OWNED, "not_found", "log_damaged", "vault_unusable"),
     ),
     Route(
         "POST", "/node/rebuild", "operate", rebuild, "Make the tables anew", TAG,

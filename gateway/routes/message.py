@@ -177,22 +177,22 @@ ROUTES = (
     Route(
         "GET", LIST, "read_messages", list_messages, "Read a channel", TAG,
         query=shape.MessagesQuery, reply=shape.MessagePage, about=about.channel_in_path,
-        codes=("channel_absent", "message_absent", "invalid_cursor"),
+        codes=("channel_absent", "message_absent", "invalid_cursor", "vault_unusable"),
     ),
     Route(
         "GET", ONE, "read_messages", read_message, "Read a message", TAG,
         reply=shape.OneMessage, versioned=True, about=about.channel_in_path,
-        codes=("channel_absent", "message_absent", "content_damaged"),
+        codes=("channel_absent", "message_absent", "content_damaged", "vault_unusable"),
     ),
     Route(
         "GET", ONE + "/history", "read_messages", read_history, "Read earlier versions", TAG,
         reply=shape.History, about=about.channel_in_path,
-        codes=("channel_absent", "message_absent", "content_damaged"),
+        codes=("channel_absent", "message_absent", "content_damaged", "vault_unusable"),
     ),
     Route(
         "GET", ONE + "/thread", "read_messages", list_thread, "Read a thread", TAG,
         query=shape.ThreadPageQuery, reply=shape.ThreadPage, about=about.channel_in_path,
-        codes=("channel_absent", "message_absent", "invalid_cursor"),
+        codes=("channel_absent", "message_absent", "invalid_cursor", "vault_unusable"),
     ),
     *(
         Route(
@@ -218,6 +218,7 @@ ROUTES = (
     Route(
         "GET", "/channels/{channel_id}/search", "read_messages", search_messages,
         "Search a channel", TAG, query=shape.SearchQuery, reply=shape.SearchPage,
-        about=about.channel_in_path, codes=("channel_absent", "message_absent", "invalid_cursor"),
+        about=about.channel_in_path,
+        codes=("channel_absent", "message_absent", "invalid_cursor", "vault_unusable"),
     ),
 )  # fmt: skip

@@ -10,6 +10,7 @@ from aiohttp import web
 from actors.message import queries
 from bus.clock import iso_ms
 from bus.disk import shortage
+from bus.key_table import VaultUnusable
 from gateway import about
 from gateway.assets import ASSETS
 from gateway.attesting import attest
@@ -40,7 +41,8 @@ async def read_health(call: Call) -> Reply:
     database = "stopped" if reads.stopped else "behind" if behind else "ok"
     damage, shortage = await _damage(call), await _shortage(call)
     events = "damaged" if damage else "full" if shortage else "ok"
-    ready = (database, events) == ("ok", "ok")
+    vault = "unusable" if await _unusable(call) else "ok"
+    ready = (database, events, vault) == ("ok", "ok", "ok")
     return Reply(
         {
             "status": "ok" if ready else "degraded",
@@ -50,7 +52,7 @@ async def read_health(call: Call) -> Reply:
             "uptime_seconds": (call.now_ms - gateway.started_ms) // 1000,
             "setup_required": call.directory.owner_id is None,
             "peer": {"peer_id": gateway.identity.node_id, "connected_peers": 0},
-            "subsystems": {"database": database, "workspace_events": events},
+            "subsystems": {"database": database, "workspace_events": events, "vault": vault},
         }
     )
 
@@ -108,14 +110,17 @@ async def read_liveness(call: Call) -> Reply:
 
 
 async def read_readiness(call: Call) -> Reply:
-    """The broker answers, the log is whole and the tables keep up, 503 when not; the disk has room
-    to write, 507 when not. Reads go on in all these cases.
+    """The broker answers, the log is whole, the vault opens and the tables keep up, 503 when not;
+    the disk has room to write, 507 when not. Reads go on in all these cases, those of what is
+    private as long as the vault opens.
     """
     reads = call.gateway.reads
     lag = await reads.lag()
     at = {"position": reads.readable, "head": reads.position + lag}
     if reason := await _damage(call):
         raise refuse("log_damaged", f"{reason}.", **at)
+    if await _unusable(call):
+        raise refuse("vault_unusable", "", **at)
     behind = "The tables are behind." if lag > LAG_MAX else ""
     for reason in filter(None, (reads.stopped, reads.unready, behind)):
         raise refuse("behind", reason, **at, headers={"Retry-After": 1})
@@ -129,6 +134,15 @@ async def _damage(call: Call) -> str:
     """What is wrong with the log, if anything is known to be."""
     fault = (await attest(call)).fault
     return fault.words if fault else ""
+
+
+async def _unusable(call: Call) -> bool:
+    """Whether the vault cannot be opened any more."""
+    try:
+        await asyncio.to_thread(call.gateway.vault.look)
+    except VaultUnusable:
+        return True
+    return False
 
 
 async def _shortage(call: Call) -> str:
@@ -220,7 +234,7 @@ ROUTES = (
     _root("/healthz", read_liveness, "The process lives", shape.Alive),
     _root(
         "/readyz", read_readiness, "The node is ready", shape.Ready,
-        codes=("log_damaged", "log_full"),
+        codes=("log_damaged", "log_full", "vault_unusable"),
     ),
     Route(
         "GET", "/metrics", "measure", read_metrics, "Metrics", TAG, reply="text/plain",

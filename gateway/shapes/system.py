@@ -18,6 +18,7 @@ class PeerHealth(Shape):
 class Subsystems(Shape):
     database: Literal["ok", "behind", "stopped"]
     workspace_events: Literal["ok", "full", "damaged"]
+    vault: Literal["ok", "unusable"]
 
 
 class Health(Shape):

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from bus import codec
+from bus.key_table import VaultUnusable
 from bus.log import Stored, Unstored
 from bus.memory import MemoryLog
 from bus.sealing import ContentDamaged, SealedSnapshots, Sealing, owner
@@ -147,27 +148,42 @@ async def _log(log: MemoryLog) -> list[Stored]:
     return await log.page(0, 100)
 
 
-class Full(Disk):
-    """A disk with no room for keys."""
+class Refusing(Disk):
+    """A disk that takes no keys."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self._number = number
 
     def append(self, name: str, data: bytes) -> None:
-        raise OSError(errno.ENOSPC, "no space left")
+        raise OSError(self._number, "not taken")
 
 
-async def test_what_cannot_be_sealed_is_refused_and_not_written() -> None:
-    disk = Full()
+@pytest.mark.parametrize(
+    ("number", "fault", "refusal"),
+    [
+        (errno.ENOSPC, Unstored, "log_full"),
+        (errno.EROFS, Unstored, "log_full"),
+        (errno.ENOENT, VaultUnusable, "vault_unusable"),
+        (errno.EACCES, VaultUnusable, "vault_unusable"),
+    ],
+)
+async def test_what_cannot_be_sealed_is_refused_and_not_written(
+    number: int, fault: type[Exception], refusal: str
+) -> None:
+    disk = Refusing(number)
     made(disk)
     vault, log = opened(disk), MemoryLog()
     try:
         answer = await host(log, vault=vault).handle(
             request("message", KEY, PostMessage(content="Hi.", private=True))
         )
-        with pytest.raises(Unstored, match="no space"):
+        with pytest.raises(fault, match="not taken"):
             await Sealing(vault, WAIT_S).sealed(header(key=KEY), (SECRET,))
     finally:
         vault.close()
 
-    assert (code(answer), await _log(log)) == ("log_full", [])
+    assert (code(answer), await _log(log)) == (refusal, [])
 
 
 SNAPSHOT = Snapshot(

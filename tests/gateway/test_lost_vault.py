@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ import pytest
 from bus.crypto.passphrase import Cost
 from bus.identity_file import IdentityUnusable, identify
 from bus.key_table import VaultUnusable
-from tests.canopy import Caller, running
+from tests.canopy import Caller, Canopy, running
 from tests.gateway.test_privacy import MARKER, channel, say
+from tests.logs import DEADLINE_S
 
 CHEAP = Cost(passes=1, memory_bytes=8192)
 
@@ -90,3 +92,49 @@ async def test_no_node_starts_under_another_passphrase(tmp_path: Path) -> None:
     assert kept(tmp_path / "one") == there
     right = await read(tmp_path / "one", ann, private, passphrase="correct horse battery")
     assert right == []
+
+
+async def test_a_vault_that_vanishes_takes_what_is_private_with_it_until_it_is_back(
+    tmp_path: Path,
+) -> None:
+    """And nothing else; nothing is lost, and nobody is told that a disk was full."""
+    async with running(tmp_path / "one") as canopy:
+        ann = await canopy.owner()
+        private, public = await channel(ann), (await ann.get("/channels"))["channels"][0]["id"]
+        said = (await say(ann, private, MARKER))["message"]["id"]
+        page = f"/channels/{private}/messages"
+        calls: dict[str, tuple[str, str, Any]] = {
+            "read": ("GET", page, None),
+            "history": ("GET", f"{page}/{said}/history", None),
+            "log": ("GET", "/log", None),
+            "post": ("POST", "/channels/messages", {"channel_id": private, "content": "Hi."}),
+            "edit": ("PATCH", f"{page}/{said}", {"content": "Hi."}),
+            "public": ("POST", "/channels/messages", {"channel_id": public, "content": "Hi."}),
+        }
+        (tmp_path / "one" / "vault").rename(tmp_path / "away")
+        told = {name: await _told(ann, *call) for name, call in calls.items()}
+        told["ready"] = await _told(canopy.nobody, "GET", "/readyz", None)
+        live = await _left(canopy, ann)
+        health = await ann.get("/health")
+        (tmp_path / "away").rename(tmp_path / "one" / "vault")
+        back = {name: (await _told(ann, *call))[0] for name, call in calls.items()}
+
+    assert told == {**dict.fromkeys(told, (503, "vault_unusable")), "public": (201, "")}
+    assert live == 1013
+    assert (health["ready"], health["subsystems"]["vault"]) == (False, "unusable")
+    assert set(back.values()) == {200, 201}
+
+
+async def _left(canopy: Canopy, ann: Caller) -> int | None:
+    """What her live page is closed with, from the start of the log on."""
+    url, key = f"{canopy.up.url}/api/v1/live?after=0", {"X-API-Key": ann.key}
+    async with asyncio.timeout(DEADLINE_S), canopy.http.ws_connect(url, headers=key) as socket:
+        async for _ in socket:
+            pass
+        return socket.close_code
+
+
+async def _told(ann: Caller, method: str, path: str, body: Any) -> tuple[int, str]:
+    """(status, code of the problem) of one call."""
+    status, _, told = await ann.call(method, path, body)
+    return status, told.get("code", "")

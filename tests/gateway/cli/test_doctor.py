@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import socket
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,21 @@ from typing import Any
 import pytest
 
 from bus.alarm import Fault, sound
+from bus.crypto.passphrase import Cost
+from bus.identity_file import identify
 from bus.roles import accounts, passwords
+from bus.vault_file import vault_in
 from gateway.cli.exits import Exit
 from gateway.descriptors import granted
-from gateway.doctor import Finding, examine, size
+from gateway.doctor import examine, size
+from gateway.finding import Finding
 from gateway.surroundings import existing, hazards, volume
 from schemas.configuration import load
 from schemas.settings import Settings
 from tests.gateway.cli.conftest import Node, Type
 from tests.servers import nats_server
+
+CHEAP = Cost(1, 8192)
 
 
 def found(check: str, **flags: object) -> list[Finding]:
@@ -71,6 +78,36 @@ def test_a_log_that_is_damaged_is_found_though_no_node_runs(tmp_path: Path) -> N
     assert (after.state, after.what) == ("fail", "the log ends at 8, from position 9.")
     assert "canopy restore" in after.remedy
     assert "canopy vouch" in after.remedy
+
+
+@pytest.mark.parametrize("passphrase", [None, "correct horse battery"])
+def test_a_vault_that_opens_for_nobody_is_found_though_no_node_runs(
+    tmp_path: Path, passphrase: str | None
+) -> None:
+    """And it is looked at without being changed, or made."""
+    (before,) = found("vault", data_directory=tmp_path)
+    node = identify(tmp_path, passphrase, CHEAP)
+    vault_in(tmp_path, node).close()
+    flags = {"passphrase": passphrase} if passphrase else {}
+    (well,) = found("vault", data_directory=tmp_path, **flags)
+    shutil.rmtree(tmp_path / "vault")
+    (after,) = found("vault", data_directory=tmp_path, **flags)
+
+    assert [before.state, well.state, after.state] == ["ok", "ok", "fail"]
+    assert (before.what, well.what) == ("not begun yet", "it opens")
+    assert after.what == f"{tmp_path / 'vault'} is not there."
+    assert after.remedy.startswith("Put back the vault and identity.json of one backup")
+    assert not (tmp_path / "vault").exists()
+
+
+def test_a_sealed_identity_keeps_the_vault_from_being_looked_at(tmp_path: Path) -> None:
+    vault_in(tmp_path, identify(tmp_path, "correct horse battery", CHEAP)).close()
+    (sealed,) = found("vault", data_directory=tmp_path)
+    (wrong,) = found("vault", data_directory=tmp_path, passphrase="correct horse staples")
+
+    assert (sealed.state, sealed.remedy) == ("warn", "Set CANOPY_PASSPHRASE.")
+    assert wrong.state == "fail"
+    assert "another passphrase" in wrong.what
 
 
 def test_where_the_log_has_a_gap_there_is_one_way_out(tmp_path: Path) -> None:
