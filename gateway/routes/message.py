@@ -187,7 +187,7 @@ ROUTES = (
     Route(
         "GET", ONE + "/history", "read_messages", read_history, "Read earlier versions", TAG,
         reply=shape.History, about=about.channel_in_path,
-        codes=("channel_absent", "message_absent", "content_damaged", "vault_unusable"),
+        codes=("channel_absent", "message_absent", "vault_unusable"),
     ),
     Route(
         "GET", ONE + "/thread", "read_messages", list_thread, "Read a thread", TAG,

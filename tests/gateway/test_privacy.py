@@ -296,6 +296,7 @@ async def test_a_damaged_key_is_told_of_and_is_not_taken_for_an_erased_one(tmp_p
         listed = (await ann.get(path))["messages"]
         found = (await ann.get(f"/channels/{private}/search?q=this"))["messages"]
         status, _, problem = await ann.call("GET", f"{path}/{posted['message']['id']}")
+        (version,) = (await ann.get(f"{path}/{posted['message']['id']}/history"))["versions"]
         (event,) = (await ann.get(f"/log/{posted['seq']}"))["events"]
         deleted = await ann.ok("DELETE", f"{path}/{posted['message']['id']}")
         page = await ann.get(f"{path}?after_seq={deleted['seq']}")
@@ -306,5 +307,6 @@ async def test_a_damaged_key_is_told_of_and_is_not_taken_for_an_erased_one(tmp_p
     ]
     assert [one["content"] for one in found] == ["And this."]
     assert (status, problem["code"]) == (500, "content_damaged")
+    assert (version["content"], version["crypto_state"]) == ("", "damaged")
     assert event["data"]["damaged"] is True
     assert [one["content"] for one in page["messages"]] == ["And this."]
