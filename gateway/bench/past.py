@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from random import Random
 from time import perf_counter
@@ -13,6 +15,8 @@ from gateway.bench.node import Node, NoStart, node
 from gateway.bench.page import CAUGHT_UP_S, asked
 from gateway.bench.report import Figure, Report, quantile
 from gateway.bench.seed import EVENTS, seeded
+from gateway.bench.sql import PATH as SQL
+from gateway.bench.sql import QUESTIONS as QUESTIONS_NOW
 
 BAR_MS = 1000.0
 SETTLED = 200
@@ -24,6 +28,12 @@ LOOKS = {
     "channels of the caller": "/api/v1/channels",
     "accounts": "/api/v1/accounts",
     "search": "/api/v1/channels/general/search?q=review",
+    "why a message": "/api/v1/why/{message}",
+    "the log": "/api/v1/log",
+}
+QUESTIONS: Mapping[str, str] = {
+    "messages by channel in SQL": QUESTIONS_NOW["messages by channel"],
+    "a word in SQL": QUESTIONS_NOW["a word"],
 }
 
 
@@ -41,23 +51,35 @@ async def past(directory: Path, events: int = EVENTS, requests: int = 100) -> Re
                 at = chance.randint(SETTLED, events)
                 message = await _message(http, ours, chance, at) if "{message}" in look else ""
                 path = look.replace("{message}", message)
-                took_s.append(await _seconds(http, f"{ours.url}{path}", at))
-            ordered = sorted(took_s)
-            figures += [
-                Figure(f"{name}, p50", quantile(ordered, 0.5) * 1000, "ms"),
-                Figure(f"{name}, p95", quantile(ordered, 0.95) * 1000, "ms", BAR_MS),
-            ]
+                took_s.append(await _seconds(http.get(f"{ours.url}{path}", params={"at": at})))
+            figures += _figures(name, took_s)
+        for name, query in QUESTIONS.items():
+            took_s = []
+            for _ in range(requests):
+                question = {"query": query, "at": chance.randint(SETTLED, events)}
+                took_s.append(await _seconds(http.post(f"{ours.url}{SQL}", json=question)))
+            figures += _figures(name, took_s)
     conditions = f"a log of {events:,} events, positions by chance, {requests} requests each"
     return Report("past", conditions, tuple(figures))
 
 
-async def _seconds(http: aiohttp.ClientSession, url: str, at: int) -> float:
-    """How long GET *url* takes at the position *at*."""
+def _figures(name: str, took_s: list[float]) -> list[Figure]:
+    ordered = sorted(took_s)
+    return [
+        Figure(f"{name}, p50", quantile(ordered, 0.5) * 1000, "ms"),
+        Figure(f"{name}, p95", quantile(ordered, 0.95) * 1000, "ms", BAR_MS),
+    ]
+
+
+async def _seconds(
+    request: AbstractAsyncContextManager[aiohttp.ClientResponse],
+) -> float:
+    """How long the answer to *request* takes."""
     began_s = perf_counter()
-    async with http.get(url, params={"at": at}) as response:
-        await response.read()
+    async with request as response:
+        told = await response.read()
     if response.status != 200:
-        raise NoStart(f"GET {url}?at={at}: {response.status}")
+        raise NoStart(f"{response.method} {response.url}: {response.status} {told[:200]!r}")
     return perf_counter() - began_s
 
 
