@@ -30,7 +30,8 @@ async def marked(settings: Settings, epoch: str, wire: Wire) -> AsyncIterator[tu
         try:
             known = await _prepared(kept, settings)
             mark = await asyncio.to_thread(high_water, kept, epoch)
-            known.borne_out(epoch, await _state(wire, settings, known.highest))
+            if fault is None:
+                known.borne_out(epoch, await _state(wire, settings, known.highest))
         except MarksDamaged as damaged:
             fault = fault or Fault("marks_damaged", 1, str(damaged))
         except Broken as broken:
@@ -62,10 +63,10 @@ async def _prepared(kept: Storage, settings: Settings) -> Known:
 
 
 async def _state(wire: Wire, settings: Settings, reaching: int) -> LogState:
-    """The state of the log, once it has a leader who has caught up. Raises `bus.wire.BrokerLost`
-    when that does not happen in `nats_silence_s`."""
+    """The state of the log, once it has a leader, who is given `nats_silence_s` to catch up. Raises
+    `bus.wire.BrokerLost` when there is none for twice as long."""
     try:
-        async with asyncio.timeout(settings.nats_silence_s):
+        async with asyncio.timeout(2 * settings.nats_silence_s):
             while True:
                 try:
                     return await look(wire, settings)(reaching)
