@@ -12,7 +12,6 @@ from hashlib import blake2b
 from ipaddress import ip_address
 
 from aiohttp import web
-from multidict import MultiMapping
 
 from bus.clock import derived_id, new_id
 from gateway.errors import refuse, wrong
@@ -142,11 +141,13 @@ def expected_position(headers: Mapping[str, str]) -> int | None:
     return int(tag[1])
 
 
-def told_once(query: MultiMapping[str]) -> MultiMapping[str]:
+def told_once(query: Mapping[str, str]) -> Mapping[str, str]:
     """*query*. Raises `Refused` for a parameter that is there twice: one would be passed over."""
+    names = set[str]()
     for name in query:
-        if len(query.getall(name)) > 1:
+        if name in names:
             raise wrong(name, f"{name} is there more than once: send it once.", kind="repeated")
+        names.add(name)
     return query
 
 
