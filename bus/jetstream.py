@@ -4,7 +4,8 @@ What this process has appended itself it need not read again: the newest of it l
 tails are served from there as long as nobody else's commits lie between.
 
 Of several copies any may answer a Direct Get, and all but the leader's may end early. So where
-"there is no more" is an answer, the leader is asked for the last word (ADR 0022).
+"there is no more" is an answer, the leader is asked for the last word, and whether others follow
+him still (ADR 0022).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import orjson
 
 from bus import codec, subjects
 from bus.group_commit import GroupCommit
+from bus.leading import led
 from bus.log import LEADERLESS, Leaderless, Missing, Stored, Unacknowledged
 from bus.marks import Mark, Unmarked
 from bus.wire import BrokerLost, Frame, Wire
@@ -180,8 +182,17 @@ class JetStreamLog:
             return False
 
     async def _last(self, subject: str) -> int:
-        """The position of the last commit on *subject* by the leader's account; 0 for none."""
+        """The position of the last commit on *subject* by the leader's account; 0 for none.
+
+        Raises `Leaderless`, also for one who had been deposed as he answered and did not know.
+        """
         last = await self._at_leader({"last_by_subj": subject})
+        try:
+            info = await self.info(self._wire, self._settings)
+        except TimeoutError as error:
+            raise Leaderless("the log's leader says nothing of itself") from error
+        if not led(info):
+            raise Leaderless("the log's leader has heard nothing from the other copies")
         return 0 if last is None else last.seq
 
     async def _at_leader(self, query: dict[str, Any]) -> Stored | None:

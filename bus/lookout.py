@@ -9,22 +9,19 @@ no majority is left anywhere, it stays, and its tables can be read.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any, Never
+from typing import Never
 
 import structlog
 
 from bus.client import place
 from bus.connection import RETRY_S, dialled, put_off, wired
 from bus.jetstream import JetStreamLog
+from bus.leading import led
 from bus.log import Leaderless
 from bus.roles import Endpoint, Role
-from bus.topology import NANOSECONDS, UNSEEN, Unfit, check_servers
+from bus.topology import UNSEEN, Unfit, check_servers
 from bus.wire import BrokerLost, Wire
 from schemas.settings import Settings
-
-LEADER_SILENCE_S = 3.5
-"""Since a leader last heard from a copy: it beats once a second."""
 
 journal = structlog.get_logger()
 
@@ -135,21 +132,3 @@ async def _leads(wire: Wire, settings: Settings) -> bool:
     except BrokerLost:
         return not wire.lost.done()
     return led(info)
-
-
-def led(info: Mapping[str, Any]) -> bool:
-    """Whether the stream of *info* (JetStream's STREAM.INFO) has a leader whom a majority follows.
-
-    One that is cut off goes on for some 20 s in the belief that it leads; by how long it has heard
-    nothing from the others it tells on itself. A server that stands alone leads.
-    """
-    cluster = info.get("cluster")
-    if cluster is None:
-        return True
-    copies = cluster.get("replicas") or []
-    heard = [
-        one
-        for one in copies
-        if not one.get("offline") and one.get("active", 0) < LEADER_SILENCE_S * NANOSECONDS
-    ]
-    return bool(cluster.get("leader")) and 2 * (len(heard) + 1) > len(copies) + 1

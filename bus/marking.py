@@ -10,8 +10,8 @@ from bus.alarm import Alarm, Broken, Fault
 from bus.connection import RETRY_S
 from bus.inspection import Known, Look
 from bus.jetstream import JetStreamLog
+from bus.leading import led
 from bus.log import REMEDY, Leaderless
-from bus.lookout import led
 from bus.marks import Mark, MarksDamaged, Unmarkable, high_water, highest, storage
 from bus.storage import Storage
 from bus.topology import LogState, Unfit, state_of

@@ -16,8 +16,8 @@ from bus.cluster import Member, member_configuration
 from bus.connection import wired
 from bus.external import external_endpoint
 from bus.jetstream import JetStreamLog
+from bus.leading import led
 from bus.log import Leaderless
-from bus.lookout import led
 from bus.program import binary
 from bus.wire import BrokerLost
 from gateway.bench.namespaces import Machine, machines
