@@ -4,8 +4,8 @@ What this process has appended itself it need not read again: the newest of it l
 tails are served from there as long as nobody else's commits lie between.
 
 Of several copies any may answer a Direct Get, and all but the leader's may end early. So where
-"there is no more" is an answer, the leader is asked for the last word, and whether others follow
-him still (ADR 0022).
+"there is no more" is an answer, the leader is asked for the last word, once he is one who has all
+that was acknowledged (ADR 0022).
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ class JetStreamLog:
         self._announced = 0
         self._own = _Own(settings.tail_fetch_max, settings.tail_fetch_bytes_max)
         self._beside = [self]
-        raised = mark or Unmarked()
-        self.writer = GroupCommit(wire, settings, raised, self._stored, clustered=clustered)
+        self._mark = mark or Unmarked()
+        self.writer = GroupCommit(wire, settings, self._mark, self._stored, clustered=clustered)
 
     async def append(self, header: Header, events: Sequence[Event], expected: int) -> int:
         return await self.writer.append(header, events, expected)
@@ -182,18 +182,25 @@ class JetStreamLog:
             return False
 
     async def _last(self, subject: str) -> int:
-        """The position of the last commit on *subject* by the leader's account; 0 for none.
-
-        Raises `Leaderless`, also for one who had been deposed as he answered and did not know.
-        """
+        """The position of the last commit on *subject* by the leader's account; 0 for none. Raises
+        `Leaderless`."""
+        await self._led(0 if self.writer.damaged else await self._mark.acknowledged())
         last = await self._at_leader({"last_by_subj": subject})
-        try:
-            info = await self.info(self._wire, self._settings)
-        except TimeoutError as error:
-            raise Leaderless("the log's leader says nothing of itself") from error
-        if not led(info):
-            raise Leaderless("the log's leader has heard nothing from the other copies")
         return 0 if last is None else last.seq
+
+    async def _led(self, reaching: int) -> None:
+        """Returns once a leader answers whom a majority follows and who has all up to *reaching*:
+        one that was deposed may not know of it, and one that was just elected may be behind what
+        he is about to show. Raises `Leaderless`."""
+        try:
+            async with asyncio.timeout(self._settings.nats_look_timeout_s):
+                while True:
+                    info = await self.info(self._wire, self._settings)
+                    if led(info) and info["state"]["last_seq"] >= reaching:
+                        return
+                    await asyncio.sleep(LAG_POLL_S)
+        except TimeoutError as error:
+            raise Leaderless(f"the log's leader does not have position {reaching}") from error
 
     async def _at_leader(self, query: dict[str, Any]) -> Stored | None:
         """The one commit that *query* asks for, if there is one. Raises `Leaderless`."""

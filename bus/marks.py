@@ -67,6 +67,10 @@ class Mark(Protocol):
         Raises OSError when that cannot be written down.
         """
 
+    async def acknowledged(self) -> int:
+        """The highest position that any process of the node has acknowledged so far; 0 for none,
+        and for a process that keeps no mark."""
+
 
 class Unmarked:
     """The mark of a process that does not write."""
@@ -79,6 +83,9 @@ class Unmarked:
     async def cover(self, found: Stored) -> None:
         """Nothing is written down."""
 
+    async def acknowledged(self) -> int:
+        return 0
+
 
 class Unmarkable:
     """The mark of a process whose marks cannot be read: nothing is acknowledged."""
@@ -90,6 +97,9 @@ class Unmarkable:
 
     async def cover(self, found: Stored) -> None:
         raise OSError("the marks cannot be read")
+
+    async def acknowledged(self) -> int:
+        return 0
 
 
 class Slots:
@@ -168,6 +178,16 @@ class HighWater:
             if raising.error is not None and raising.place.seq >= found.seq:
                 raise raising.error
 
+    async def acknowledged(self) -> int:
+        loop = asyncio.get_running_loop()
+        return max(self.seq, await loop.run_in_executor(self._worker, self._marked))
+
+    def _marked(self) -> int:
+        try:
+            return reached(self._storage, self._epoch)
+        except MarksDamaged:
+            return 0  # What this process knows itself must do; the notary tells of it.
+
     def _raise(self, wanted: Stored) -> _Raising:
         """One write for all that wait by now; who comes meanwhile waits for the next."""
         raising = self._raising = _Raising(alone(wanted))
@@ -233,12 +253,17 @@ def highest(kept: Storage) -> int:
     return max((place.seq for place in places), default=0)
 
 
+def reached(kept: Storage, epoch: str) -> int:
+    """The highest mark in the log of *epoch*; 0 for none. Raises `MarksDamaged`."""
+    return max((place.seq for its, place in marks(kept).values() if its == epoch), default=0)
+
+
 def high_water(kept: Storage, epoch: str) -> HighWater:
     """A mark for this process alone, in the log of *epoch*; it closes *kept* when it is closed.
 
     Blocks. Raises `MarksDamaged`, or OSError when there are too many writing processes.
     """
-    seq = max((place.seq for its, place in marks(kept).values() if its == epoch), default=0)
+    seq = reached(kept, epoch)
     for nth in range(SLOTS_MAX):
         name = f"{PREFIX}{nth}"
         if kept.hold(name):

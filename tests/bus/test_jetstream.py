@@ -9,7 +9,7 @@ import pytest
 
 from bus.group_commit import GroupCommit
 from bus.jetstream import JetStreamLog
-from bus.log import Stored, Unacknowledged
+from bus.log import Leaderless, Stored, Unacknowledged
 from bus.marks import Unmarked
 from bus.wire import TooLarge
 from schemas.message import MessagePosted
@@ -162,3 +162,28 @@ async def test_a_tail_asks_at_once_for_what_others_have_appended(
             await told(two.log, HI, f"general.M{nth}")
 
         assert [one.seq for one in await hearing] == [1, 2]
+
+
+class Ahead(Unmarked):
+    """The mark of a node that has acknowledged more than the leader has, until it has."""
+
+    def __init__(self, *acknowledged: int) -> None:
+        self._acknowledged = list(acknowledged)
+
+    async def acknowledged(self) -> int:
+        return self._acknowledged.pop(0)
+
+
+async def test_the_last_word_is_not_taken_from_a_leader_who_is_behind(tmp_path: Path) -> None:
+    """He was elected a moment ago, or deposed: what he does not have yet is not absent."""
+    knobs = settings(tmp_path, nats_look_timeout_s=0.5)
+    async with fresh_bus(knobs) as bus:
+        await told(bus.log, HI, "general.M1")
+        log = JetStreamLog(bus.wire, knobs, bus.log.epoch, Ahead(2, 2, 1), clustered=True)
+        with pytest.raises(Leaderless, match="position 2"):
+            await log.read("message", "general.M2")
+        reading = asyncio.create_task(log.read("message", "general.M2"))
+        await told(bus.log, HI, "general.M2")
+
+        assert [commit.seq for commit in await reading] == [2]
+        assert await log.read("message", "general.M3") == []
