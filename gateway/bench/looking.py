@@ -189,6 +189,9 @@ def _items(path: str, answer: Mapping[str, Any]) -> Answers:
     if "messages" in answer:
         shown = (one for one in answer["messages"] if one["crypto_state"] != "damaged")
         return {f"message {one['id']}": one for one in shown}
+    if "versions" in answer:
+        kept = (one for one in answer["versions"] if one["crypto_state"] != "damaged")
+        return {f"{path} {one['edited_at']}": one for one in kept}
     if "commits" in answer:
         return {f"commit {one['seq']}": one for one in answer["commits"] if not _damaged(one)}
     return {path: answer} if answer else {}
